@@ -1,0 +1,79 @@
+# `make` alone lists what there is. PORT, DATABASE_URL and the other settings come from the environment.
+
+PY := .venv/bin/python
+
+# Tests and checks choose their own database and settings, whatever the caller's shell holds.
+CLEAN_ENV := env -u DATABASE_URL -u PORT -u DEBUG -u BASE_URL -u ALLOWED_HOSTS
+PYTEST := $(PY) -m pytest -n 2
+ON_MARIADB := $(CLEAN_ENV) $(PY) tests/mariadb.py --
+
+heading = @printf '\n== %s\n' '$(1)'
+
+.NOTPARALLEL:
+.PHONY: help run test lint types schema deploy test-sqlite test-mariadb faults bench lock clean ready ready-to-run
+
+help:  ## this list
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
+
+run: ready-to-run  ## demo data in, then serve on 127.0.0.1 (PORT, DATABASE_URL)
+	@exec $(PY) manage.py demo --serve
+
+test: lint types schema deploy test-sqlite test-mariadb  ## every check, then the tests on SQLite and MariaDB
+
+lint: ready  ## ruff, import directions, forgotten migrations
+	$(call heading,ruff)
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	$(call heading,import directions)
+	@.venv/bin/lint-imports
+	$(call heading,migrations)
+	@$(CLEAN_ENV) $(PY) manage.py makemigrations --check --dry-run
+
+types: ready  ## mypy
+	$(call heading,types)
+	@$(CLEAN_ENV) $(PY) -m mypy
+
+schema: ready  ## the API's schema is valid and config/openapi.yaml is up to date
+	$(call heading,OpenAPI schema)
+	@new=$$(mktemp) && trap 'rm -f "$$new"' EXIT && \
+	$(CLEAN_ENV) $(PY) manage.py spectacular --validate --fail-on-warn --file "$$new" && \
+	if diff -u config/openapi.yaml "$$new"; then echo "config/openapi.yaml is up to date"; else \
+	echo "config/openapi.yaml is behind the code: $(PY) manage.py spectacular --file config/openapi.yaml"; exit 1; fi
+
+deploy: ready  ## Django's deployment checks under production settings
+	$(call heading,deployment checks)
+	@$(CLEAN_ENV) DEBUG=false BASE_URL=https://tollgate.example.com ALLOWED_HOSTS=tollgate.example.com \
+	SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))') \
+	API_KEY_PEPPER=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))') \
+	$(PY) manage.py check --deploy --fail-level WARNING
+
+test-sqlite: ready  ## the tests on SQLite, those in the browser included
+	$(call heading,tests on SQLite)
+	@$(CLEAN_ENV) $(PYTEST)
+
+test-mariadb: ready  ## the tests on a MariaDB of their own
+	$(call heading,tests on MariaDB)
+	@TOLLGATE_TEST_MARIADB_FAST=1 $(ON_MARIADB) $(PYTEST) --ignore=tests/browser
+
+faults: ready  ## kills, races and soaks, many rounds, on both databases (TOLLGATE_FAULT_ROUNDS)
+	$(call heading,faults on SQLite)
+	@TOLLGATE_FAULT_ROUNDS=$${TOLLGATE_FAULT_ROUNDS:-50} $(CLEAN_ENV) $(PY) -m pytest -m faults
+	$(call heading,faults on MariaDB)
+	@TOLLGATE_FAULT_ROUNDS=$${TOLLGATE_FAULT_ROUNDS:-50} $(ON_MARIADB) $(PY) -m pytest -m faults
+
+bench: ready  ## the goals of the write path, as ratios measured side by side
+	@$(CLEAN_ENV) $(PY) -m tests.benchmarks
+
+lock: ready  ## resolve pyproject.toml into requirements.lock
+	@.venv/bin/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' -o requirements.lock
+
+clean:  ## remove .venv and what tests and tools leave behind; databases and .tollgate.env stay
+	rm -rf .venv staticfiles .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+ready:
+	@.ci/provision test
+
+ready-to-run:
+	@.ci/provision run
