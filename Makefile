@@ -13,7 +13,7 @@ heading = @printf '\n== %s\n' '$(1)'
 .PHONY: help run test lint types schema deploy test-sqlite test-mariadb faults bench lock clean ready ready-to-run
 
 help:  ## this list
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ready-to-run  ## demo data in, then serve on 127.0.0.1 (PORT, DATABASE_URL)
 	@exec $(PY) manage.py demo --serve
@@ -64,7 +64,8 @@ faults: ready  ## kills, races and soaks, many rounds, on both databases (TOLLGA
 bench: ready  ## the goals of the write path, as ratios measured side by side
 	@$(CLEAN_ENV) $(PY) -m tests.benchmarks
 
-lock: ready  ## resolve pyproject.toml into requirements.lock
+lock:  ## resolve pyproject.toml into requirements.lock, which keeps the versions that still fit
+	@test -x .venv/bin/uv || .ci/provision run
 	@.venv/bin/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' -o requirements.lock
 
