@@ -1,0 +1,14 @@
+from django.apps import AppConfig
+from django.core.checks import Tags, register
+from django.db.models.signals import post_migrate
+
+
+class AccountsConfig(AppConfig):
+    name = "accounts"
+
+    def ready(self) -> None:
+        from accounts import append_only
+
+        # Sent once per app, when the migrations of all of them have been applied.
+        post_migrate.connect(append_only.install, sender=self, dispatch_uid="append_only")
+        register(append_only.check_triggers, Tags.database)

@@ -1,0 +1,100 @@
+"""Key or browser session → caller. DRF views, and middleware that guards plain views, share it."""
+
+from django.http import HttpRequest
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from accounts import keys
+from accounts.errors import DomainError, Invalid, NotYours
+from accounts.keys import Caller
+from accounts.models import SCOPES, SERVICE_ONLY_SCOPES, Account, User
+from accounts.references import find_account
+
+SESSION_SCOPES = frozenset(SCOPES) - SERVICE_ONLY_SCOPES - {"usage:write"}
+CURRENT_ACCOUNT = "account_id"  # session entry: the account that the user has switched to
+
+
+def bearer_token(request: HttpRequest) -> str | None:
+    """The key in `Authorization: Bearer …`, or None when the header is absent or of another scheme."""
+    scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+class KeyAuthentication(BaseAuthentication):
+    """`Authorization: Bearer tg_live_…`; `request.auth` becomes the Caller."""
+
+    def authenticate(self, request: Request) -> tuple[User | None, Caller] | None:
+        token = bearer_token(request)
+        if token is None:
+            if "HTTP_AUTHORIZATION" in request.META:
+                raise DomainError("invalid_key", "Send the API key as: Authorization: Bearer tg_live_…", 401)
+            return None
+        return None, keys.check(token)
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="tollgate"'
+
+
+class BrowserSession(SessionAuthentication):
+    """The signed-in browser, for the same reads as an account key, with CSRF on writes."""
+
+    def authenticate(self, request: Request) -> tuple[User, Caller] | None:
+        found = super().authenticate(request)
+        if found is None:
+            return None
+        user = found[0]
+        return user, Caller(current_account(request._request, user), SESSION_SCOPES, user=user)
+
+
+def current_account(request: HttpRequest, user: User) -> Account:
+    """The account a signed-in user works in: the one named by `?account=`, switched to, or their own."""
+    named = request.GET.get("account")
+    accounts = Account.objects.filter(members__user=user)
+    if named is not None:
+        account = find_account(named)
+        if account is None or not accounts.filter(pk=account.pk).exists():
+            raise NotYours("unknown_account", f"There is no account {named!r} for you.")
+        return account
+    switched = request.session.get(CURRENT_ACCOUNT)
+    account = accounts.filter(pk=switched).first() if switched else None
+    account = account or accounts.order_by("-person_id", "id").first()
+    if account is None:
+        raise NotYours("no_account", "You are not a member of any account.")
+    return account
+
+
+def account_of(request: Request) -> Account:
+    """The account a read is about: the caller's own, or for a service key the one in `?account=`.
+
+    Raises:
+        DomainError: 400 when a service key names none, 404 when it is not there or not the caller's.
+    """
+    caller: Caller = request.auth
+    named = request.query_params.get("account")
+    if caller.account is not None:
+        if named is not None and find_account(named) != caller.account:
+            raise NotYours("unknown_account", f"There is no account {named!r} for this key.")
+        return caller.account
+    if not named:
+        raise Invalid("account", "A service key names the account: ?account=…", "account_required")
+    account = find_account(named)
+    if account is None:
+        raise NotYours("unknown_account", f"There is no account {named!r} for this key.")
+    return account
+
+
+class HasScope(BasePermission):
+    """A view says `scope = "usage:read"` (or a scope by method); 401 without a caller, 403 without the scope."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        scope = getattr(view, "scope", None)
+        if isinstance(scope, dict):
+            scope = scope.get(request.method)
+        caller = request.auth
+        if not isinstance(caller, Caller):
+            raise DomainError("not_authenticated", "Send an API key: Authorization: Bearer tg_live_…", 401)
+        if scope is not None and scope not in caller.scopes:
+            raise DomainError("missing_scope", f"This key does not have the scope {scope}.", 403)
+        return True

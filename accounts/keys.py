@@ -1,0 +1,159 @@
+"""API keys: making, hashing, checking, rotating, revoking.
+
+A key that this process has checked before costs no query. What is remembered is
+looked up again after `REMEMBERED_FOR_S`, so a revoked key stops everywhere within that time.
+"""
+
+import hashlib
+import hmac
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.errors import DomainError, Invalid
+from accounts.fields import random_identifier
+from accounts.models import SCOPES, SERVICE_ONLY_SCOPES, Account, Key, User
+
+TOKEN_PREFIX = "tg_live_"
+REMEMBERED_FOR_S = 4.0
+REMEMBERED_AT_MOST = 10_000
+LAST_USED_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a request comes from: a key, or a signed-in user; `account` is None for a service key."""
+
+    account: Account | None
+    scopes: frozenset[str]
+    key_id: int | None = None
+    key_prefix: str = ""
+    user: User | None = None
+    expires_at: datetime | None = None
+
+    @property
+    def is_service(self) -> bool:
+        return self.account is None
+
+
+@dataclass(slots=True)
+class _Remembered:
+    caller: Caller
+    until: float
+    last_used_written: float = field(default=0.0)
+
+
+_remembered: dict[bytes, _Remembered] = {}
+_lock = threading.Lock()
+
+
+def hash_token(token: str) -> bytes:
+    """The stored form of a key: HMAC-SHA256 under API_KEY_PEPPER, 32 bytes."""
+    return hmac.digest(settings.API_KEY_PEPPER.encode(), token.encode(), hashlib.sha256)
+
+
+def check_scopes(scopes: list[str], *, service: bool) -> list[str]:
+    """The scopes in their own order; an unknown one, or one only for service keys, is refused."""
+    for scope in scopes:
+        if scope not in SCOPES:
+            raise Invalid("scopes", f"{scope!r} is not one of {', '.join(SCOPES)}.", "unknown_scope")
+        if scope in SERVICE_ONLY_SCOPES and not service:
+            raise Invalid("scopes", f"{scope} is for service keys only.", "service_scope")
+    return [scope for scope in SCOPES if scope in scopes]
+
+
+def make_key(
+    account: Account | None,
+    *,
+    name: str = "",
+    scopes: list[str] | None = None,
+    expires_at: datetime | None = None,
+    created_by: User | None = None,
+) -> tuple[Key, str]:
+    """Make a key; the second value is the key itself, which cannot be had again.
+
+    Args:
+        account: whose key it is; None makes a service key.
+        scopes: every scope the kind of key may have, when None.
+    """
+    service = account is None
+    wanted = [s for s in SCOPES if service or s not in SERVICE_ONLY_SCOPES] if scopes is None else scopes
+    public = random_identifier("", 8)
+    token = f"{TOKEN_PREFIX}{public}{secrets.token_urlsafe(32)}"
+    key = Key.objects.create(
+        account=account,
+        name=name,
+        prefix=TOKEN_PREFIX + public,
+        secret_hash=hash_token(token),
+        scopes=check_scopes(wanted, service=service),
+        expires_at=expires_at,
+        created_by=created_by,
+    )
+    return key, token
+
+
+def revoke(key: Key) -> None:
+    """Stop a key for good; other processes notice within REMEMBERED_FOR_S."""
+    Key.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())
+    forget_all()
+
+
+def rotate(key: Key, *, overlap: timedelta, created_by: User | None = None) -> tuple[Key, str]:
+    """Make a successor with the same account, name and scopes; the old key lives on for `overlap`."""
+    ends_at = timezone.now() + overlap
+    successor = make_key(key.account, name=key.name, scopes=key.scopes, created_by=created_by)
+    # Only ever shorten: a key that already ends sooner keeps its end.
+    unlimited_or_later = Q(expires_at=None) | Q(expires_at__gt=ends_at)
+    Key.objects.filter(unlimited_or_later, pk=key.pk).update(expires_at=ends_at)
+    forget_all()
+    return successor
+
+
+def check(token: str) -> Caller:
+    """The caller behind a key.
+
+    Raises:
+        DomainError: 401 when the key is unknown, expired or revoked.
+    """
+    digest = hash_token(token)
+    now = time.monotonic()
+    known = _remembered.get(digest)
+    if known is None or known.until <= now:
+        known = _look_up(digest, now, known)
+    expires_at = known.caller.expires_at
+    if expires_at is not None and expires_at <= timezone.now():
+        raise _bad_key("This API key has expired.")
+    if now - known.last_used_written > LAST_USED_EVERY_S:
+        known.last_used_written = now
+        Key.objects.filter(pk=known.caller.key_id).update(last_used_at=timezone.now())
+    return known.caller
+
+
+def _look_up(digest: bytes, now: float, known: _Remembered | None) -> _Remembered:
+    key = Key.objects.select_related("account").filter(secret_hash=digest).first()
+    if key is None or key.revoked_at is not None:
+        _remembered.pop(digest, None)
+        raise _bad_key("This API key is not known, or was revoked.")
+    caller = Caller(key.account, frozenset(key.scopes), key.pk, key.prefix, None, key.expires_at)
+    written = known.last_used_written if known else float("-inf")
+    with _lock:
+        if len(_remembered) >= REMEMBERED_AT_MOST:
+            _remembered.clear()
+        _remembered[digest] = _Remembered(caller, now + REMEMBERED_FOR_S, written)
+        return _remembered[digest]
+
+
+def forget_all() -> None:
+    """Drop what this process remembers of keys."""
+    with _lock:
+        _remembered.clear()
+
+
+def _bad_key(message: str) -> DomainError:
+    return DomainError("invalid_key", message, 401)

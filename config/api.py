@@ -1,0 +1,2 @@
+
+problem_handler = None

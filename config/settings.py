@@ -1,0 +1,222 @@
+"""Tollgate's settings: one file, driven by the environment, documented in docs/operate.
+
+Every value is checked while this file is read; a bad one stops the process
+with a single line that names the variable.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from csp.constants import NONE, SELF
+
+from config.environment import Environment, refuse
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Environment(BASE_DIR / ".tollgate.env")
+
+DEBUG = env.flag("DEBUG", default=False)
+PORT = env.whole_number("PORT", 8000, 1, 65535)
+BASE_URL = env.url("BASE_URL", f"http://127.0.0.1:{PORT}", ("http", "https"))
+HTTPS = BASE_URL.startswith("https://")
+
+SECRET_KEY = env.secret("SECRET_KEY", may_generate=not HTTPS)
+API_KEY_PEPPER = env.secret("API_KEY_PEPPER", may_generate=not HTTPS)
+ALLOWED_HOSTS = env.names(
+    "ALLOWED_HOSTS", [str(urlsplit(BASE_URL).hostname), "127.0.0.1", "localhost", "[::1]"]
+)
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
+TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
+QUOTA_REFUSED_STATUS = int(env.choice("QUOTA_REFUSED_STATUS", "429", ("429", "403")))
+RETENTION_MONTHS = env.whole_number("RETENTION_MONTHS", None, 1, 1200)
+
+DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'tollgate.sqlite3'}")}
+if DATABASES["default"]["ENGINE"].endswith("mysql") and importlib.util.find_spec("MySQLdb") is None:
+    refuse("DATABASE_URL", "names MySQL, and the mysql extra (mysqlclient) is not installed")
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+STRIPE_SECRET_KEY = env.text("STRIPE_SECRET_KEY")
+if STRIPE_SECRET_KEY and not STRIPE_SECRET_KEY.startswith(("sk_test_", "sk_live_", "rk_test_", "rk_live_")):
+    refuse("STRIPE_SECRET_KEY", "does not begin with sk_test_, sk_live_, rk_test_ or rk_live_")
+STRIPE_WEBHOOK_SECRETS = env.names("STRIPE_WEBHOOK_SECRETS", [])
+STRIPE_API_BASE = env.url("STRIPE_API_BASE", "https://api.stripe.com", ("http", "https"))
+if urlsplit(STRIPE_API_BASE).hostname in ("127.0.0.1", "localhost", "::1"):
+    if STRIPE_SECRET_KEY and not STRIPE_SECRET_KEY.startswith("sk_test_"):
+        refuse("STRIPE_API_BASE", "a loopback address is accepted only with an sk_test_ key")
+elif not STRIPE_API_BASE.startswith("https://"):
+    refuse("STRIPE_API_BASE", "must be https://, except on a loopback address")
+
+REDIS_URL = env.text("REDIS_URL")
+if REDIS_URL:
+    if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
+        refuse("REDIS_URL", f"{REDIS_URL!r} does not begin with redis://, rediss:// or unix://")
+    if importlib.util.find_spec("redis") is None:
+        refuse("REDIS_URL", "is set, and the redis package is not installed")
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+
+try:
+    vars().update(environ.Env.email_url_config(env.text("EMAIL_URL", "consolemail://")))
+except Exception as error:
+    refuse("EMAIL_URL", f"cannot be read as a mail URL ({error})")
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Tollgate <tollgate@localhost>")
+
+SENTRY_DSN = env.text("SENTRY_DSN")
+if SENTRY_DSN:
+    if importlib.util.find_spec("sentry_sdk") is None:
+        refuse("SENTRY_DSN", "is set, and the sentry-sdk package is not installed")
+    import sentry_sdk
+
+    sentry_sdk.init(dsn=SENTRY_DSN, send_default_pii=False)
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.import_export",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "import_export",
+    "django_htmx",
+    "csp",
+    "accounts",
+    "usage",
+    "billing",
+    "config",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "config.middleware.admin_csp",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+APPEND_SLASH = True
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "/accounts/login/"
+LOGIN_REDIRECT_URL = "/settings/usage/"
+LOGOUT_REDIRECT_URL = LOGIN_URL
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+LANGUAGE_CODE = "en-us"
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "config" / "static"]
+WHITENOISE_USE_FINDERS = True  # serves from the packages themselves: no collectstatic before a first start
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+X_FRAME_OPTIONS = "DENY"
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # whether subdomains are https is not ours to promise
+    "security.W008",  # TLS ends at the proxy in front, which also redirects
+    "security.W021",  # preloading a domain is its owner's decision
+]
+DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.authentication.KeyAuthentication",
+        "accounts.authentication.BrowserSession",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["config.api.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["config.api.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.api.JSONOnly",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "config.api.problem_handler",
+    "DEFAULT_PAGINATION_CLASS": None,
+    "URL_FORMAT_OVERRIDE": None,  # ?format= chooses a file format, not a DRF renderer
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Tollgate",
+    "VERSION": "1",
+    "DESCRIPTION": "Usage tracking, quotas and billing for products built on AI models.",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+IMPORT_EXPORT_ESCAPE_FORMULAE_ON_EXPORT = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {"tollgate": {"level": "INFO"}},
+}
+
+TESTING = "pytest" in sys.modules
+if TESTING:
+    # Argon2 is slow on purpose; tests make hundreds of users.
+    PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

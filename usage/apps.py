@@ -1,0 +1,15 @@
+from django.apps import AppConfig
+from django.db.backends.signals import connection_created
+
+
+class UsageConfig(AppConfig):
+    name = "usage"
+
+    def ready(self) -> None:
+        from accounts.signals import account_being_deleted
+        from usage import ledger, price_book
+        from usage.fields import register_sqlite_total
+
+        connection_created.connect(register_sqlite_total, dispatch_uid="exact_total")
+        account_being_deleted.connect(ledger.delete_account, dispatch_uid="usage_ledger")
+        price_book.watch_catalogue()

@@ -1,0 +1,107 @@
+"""Multi-row statements for the hot path, in the dialect of each engine.
+
+mysqlclient's executemany goes row by row as soon as VALUES holds anything but
+%s, and formats parameters at the cost of the insert itself; so MariaDB gets one
+statement whose text is built here with the driver's own escaping. SQLite has no
+round trips, and its prepared executemany is the fastest way in.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+Row = Sequence[object]
+
+
+class TruncatedError(Exception):
+    """The engine stored something else than was given; the transaction must be rolled back."""
+
+
+def insert_new(
+    connection: BaseDatabaseWrapper, table: str, columns: Sequence[str], rows: Sequence[Row]
+) -> int:
+    """Insert the rows whose unique keys are not there yet; how many were.
+
+    Raises:
+        TruncatedError: MariaDB's INSERT IGNORE also clamps what does not fit, and says so in a warning.
+    """
+    if connection.vendor == "sqlite":
+        marks = ",".join("?" * len(columns))
+        sql = f"INSERT OR IGNORE INTO {table} ({','.join(columns)}) VALUES ({marks})"
+        return _sqlite_executemany(connection, sql, rows)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT IGNORE INTO {table} ({','.join(columns)}) VALUES {values_text(connection, rows)}"
+        )
+        if cursor.rowcount == len(rows) and connection.connection.warning_count():
+            raise TruncatedError(f"a value did not fit into {table}")
+        return cursor.rowcount
+
+
+def add_to_totals(
+    connection: BaseDatabaseWrapper,
+    table: str,
+    key: Sequence[str],
+    totals: Sequence[str],
+    maxima: Sequence[str],
+    rows: Sequence[Row],
+) -> None:
+    """Add each row's totals to the stored row of its key, or insert it.
+
+    Args:
+        key, totals, maxima: column names, in the order of each row's values.
+        rows: sorted by key, so that two writers lock in one order.
+    """
+    columns = ",".join((*key, *totals, *maxima))
+    if connection.vendor == "sqlite":
+        marks = ",".join("?" * (len(key) + len(totals) + len(maxima)))
+        sets = [f"{c}={c}+excluded.{c}" for c in totals] + [f"{c}=max({c},excluded.{c})" for c in maxima]
+        sql = f"INSERT INTO {table} ({columns}) VALUES ({marks}) ON CONFLICT DO UPDATE SET {','.join(sets)}"
+        _sqlite_executemany(connection, sql, rows)
+        return
+    sets = [f"{c}={c}+VALUES({c})" for c in totals] + [f"{c}=GREATEST({c},VALUES({c}))" for c in maxima]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} ({columns}) VALUES {values_text(connection, rows)}"
+            f" ON DUPLICATE KEY UPDATE {','.join(sets)}"
+        )
+
+
+def _sqlite_executemany(connection: BaseDatabaseWrapper, sql: str, rows: Sequence[Row]) -> int:
+    # Straight to the driver: Django's wrapper would rewrite the statement for every call.
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        cursor = connection.connection.executemany(sql, [[sqlite_value(v) for v in row] for row in rows])
+        count = cursor.rowcount
+        cursor.close()
+        return count
+
+
+def sqlite_value(value: object) -> object:
+    """A value as Django stores it in SQLite: naive UTC text for instants, text for days."""
+    if isinstance(value, datetime):
+        return str(value.replace(tzinfo=None))
+    if isinstance(value, date):
+        return value.isoformat()
+    return value
+
+
+def values_text(connection: BaseDatabaseWrapper, rows: Sequence[Row]) -> str:
+    """`(…),(…)` for VALUES: whole numbers, hexadecimal bytes, text escaped by the driver."""
+    connection.ensure_connection()
+    escape = connection.connection.escape_string
+
+    def text(value: str) -> str:
+        return f"'{escape(value.encode()).decode()}'"
+
+    literal: dict[type, Callable] = {
+        int: int.__repr__,
+        bool: lambda v: "1" if v else "0",
+        str: text,
+        bytes: lambda v: f"x'{v.hex()}'",
+        type(None): lambda v: "NULL",
+        datetime: lambda v: f"'{v.replace(tzinfo=None)}'",
+        date: lambda v: f"'{v}'",
+    }
+    return ",".join(["(" + ",".join([literal[type(v)](v) for v in row]) + ")" for row in rows])

@@ -1,0 +1,117 @@
+"""Names → ids: operations, units, models, sessions and campaigns; what was never seen is added.
+
+Rows of these tables are never deleted while their account lives, so what a process
+has seen once stays true. Adding happens before the recording transaction and on its
+own: a name without a record harms nothing.
+"""
+
+import threading
+from collections.abc import Iterable
+
+from django.db import connection, models
+from django.utils import timezone
+
+from usage import retrying
+from usage.bulk import insert_new
+from usage.models import Campaign, Model, Operation, Session, Unit
+from usage.price_book import PriceBook, operation_entries, unit_entries
+
+REMEMBERED_AT_MOST = 200_000
+LOOKED_UP_AT_ONCE = 500
+
+Name = tuple
+
+_models: dict[Name, int] = {}
+_sessions: dict[Name, int] = {}
+_campaigns: dict[Name, int] = {}
+_lock = threading.Lock()
+
+
+def forget_all() -> None:
+    """Drop what this process remembers."""
+    with _lock:
+        for table in (_models, _sessions, _campaigns):
+            table.clear()
+
+
+def add_operations(book: PriceBook, slugs: Iterable[str]) -> None:
+    """Make sure that the book knows these operations; new ones are listed for staff."""
+    missing = sorted({slug for slug in slugs if slug not in book.operations})
+    if missing:
+        now = timezone.now()
+        columns = ("slug", "name", "default_unit", "first_seen_at")
+        _insert(Operation, columns, [(slug, slug, "requests", now) for slug in missing])
+        book.add_operations(operation_entries(Operation.objects.filter(slug__in=missing)))
+
+
+def add_units(book: PriceBook, slugs: Iterable[str]) -> None:
+    """Make sure that the book knows these units; new ones are plain counts until staff say more."""
+    missing = sorted({slug for slug in slugs if slug not in book.units})
+    if missing:
+        now = timezone.now()
+        columns = ("slug", "name", "kind", "informational", "first_seen_at")
+        _insert(Unit, columns, [(slug, slug, "count", False, now) for slug in missing])
+        book.add_units(unit_entries(Unit.objects.filter(slug__in=missing)))
+
+
+def model_ids(names: Iterable[tuple[str, str, str]]) -> dict[Name, int]:
+    """(provider, model, variant) → id."""
+    return _ids(
+        _models, Model, ("provider", "name", "variant"), set(names), {"first_seen_at": timezone.now()}
+    )
+
+
+def session_ids(names: Iterable[tuple[int, str]]) -> dict[Name, int]:
+    """(account id, session) → id."""
+    return _ids(_sessions, Session, ("account_id", "name"), set(names), {})
+
+
+def campaign_ids(names: Iterable[tuple[int, str]]) -> dict[Name, int]:
+    """(account id, campaign) → id."""
+    return _ids(_campaigns, Campaign, ("account_id", "name"), set(names), {})
+
+
+def _ids(
+    remembered: dict[Name, int],
+    model: type[models.Model],
+    columns: tuple[str, ...],
+    names: set[Name],
+    extra: dict[str, object],
+) -> dict[Name, int]:
+    missing = sorted(name for name in names if name not in remembered)
+    for start in range(0, len(missing), LOOKED_UP_AT_ONCE):
+        some = missing[start : start + LOOKED_UP_AT_ONCE]
+        found = _look_up(model, columns, some)
+        unseen = [name for name in some if name not in found]
+        if unseen:
+            _insert(model, (*columns, *extra), [(*name, *extra.values()) for name in unseen])
+            found.update(_look_up(model, columns, unseen))
+        with _lock:
+            if len(remembered) + len(found) > REMEMBERED_AT_MOST:
+                remembered.clear()
+            remembered.update(found)
+        names_found = {name: found[name] for name in some}
+        if len(missing) == len(names) <= LOOKED_UP_AT_ONCE:
+            return names_found
+    # Another thread may have cleared what is remembered meanwhile: then look up again.
+    try:
+        return {name: remembered[name] for name in names}
+    except KeyError:
+        return _look_up(model, columns, sorted(names))
+
+
+def _look_up(model: type[models.Model], columns: tuple[str, ...], names: list[Name]) -> dict[Name, int]:
+    found: dict[Name, int] = {}
+    for start in range(0, len(names), LOOKED_UP_AT_ONCE):
+        some = names[start : start + LOOKED_UP_AT_ONCE]
+        wanted = models.Q(
+            *(models.Q(**dict(zip(columns, name, strict=True))) for name in some), _connector="OR"
+        )
+        for pk, *name in model._default_manager.filter(wanted).order_by().values_list("id", *columns):
+            found[tuple(name)] = pk
+    return found
+
+
+def _insert(model: type[models.Model], columns: tuple[str, ...], rows: list[tuple]) -> None:
+    # Sorted rows: two processes that add the same names lock them in one order.
+    retrying.run(lambda: insert_new(connection, model._meta.db_table, columns, sorted(rows, key=str)))

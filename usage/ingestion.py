@@ -1,0 +1,518 @@
+"""The one way into the ledger: check, rate, insert, roll up, in one transaction.
+
+Everything that can be done in memory is done before the transaction. Inside it,
+in this order: lock the accounts (shared) and compare the catalogue's version;
+one conflict-ignoring INSERT, sorted by the unique key; read back which rows are
+new when not all were; details; totals. The answer is given after the commit.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import partial
+
+import msgspec
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.utils import timezone
+
+from accounts.errors import DomainError, Invalid
+from accounts.keys import Caller
+from accounts.models import Account
+from accounts.references import AccountResolver, find_member
+from usage import dictionaries, events, pricing, retrying
+from usage import price_book as price_books
+from usage.bulk import insert_new
+from usage.events import Event
+from usage.fields import COST_SCALE, LARGEST_COST, amount_text, divide_half_even
+from usage.locks import lock_accounts
+from usage.models import Record, RecordDetail, Status
+from usage.price_book import PriceBook
+from usage.rollups import Fact, Totals
+
+ROWS_PER_TRANSACTION = 1_000
+STATUSES = {"success": Status.SUCCESS, "error": Status.ERROR, "rate_limited": Status.RATE_LIMITED}
+RECORD_COLUMNS = (
+    "account_id",
+    "event_hash",
+    "event_id",
+    "content_hash",
+    "batch",
+    "key_id",
+    "user_id",
+    "operation_id",
+    "model_id",
+    "session_id",
+    "campaign_id",
+    "reference",
+    "status",
+    "estimated",
+    "priced",
+    "counts",
+    "cost",
+    "lines",
+    "latency_ms",
+    "local_day",
+    "occurred_at",
+    "recorded_at",
+    "corrects",
+)
+DETAIL_COLUMNS = (
+    "record_id",
+    "account_id",
+    "endpoint",
+    "request_id",
+    "ip_address",
+    "user_agent",
+    "metadata",
+)
+
+
+@dataclass(slots=True)
+class Entry:
+    """One event on its way into the ledger. Ids are 0 for none."""
+
+    index: int
+    account: Account
+    event: Event
+    event_id: str
+    event_hash: bytes
+    content_hash: bytes
+    quantities: dict[str, int] | None  # as sent, whole numbers of 10⁻⁴
+    metadata: dict | None
+    ip_address: str
+    occurred_at: datetime
+    status: int
+    user_id: int
+    key_id: int
+    local_day: date = date.min
+    model_id: int = 0
+    session_id: int = 0
+    campaign_id: int = 0
+    operation_id: int = 0
+    estimated: bool = False
+    lines: list[tuple] = field(default_factory=list)
+    cost: int | None = 0
+    priced: bool = True
+    detail: tuple | None = None
+
+    @property
+    def order(self) -> tuple[int, bytes]:
+        return (self.account.pk, self.event_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one event: accepted, a duplicate, or refused with an error."""
+
+    index: int
+    event_id: str | None
+    error: DomainError | None = None
+    is_new: bool = False
+    record_id: int | None = None  # known for single events only
+
+
+class CatalogueMovedError(Exception):
+    """The catalogue or an account's time zone changed after the events were rated."""
+
+
+class TotalTooLargeError(Exception):
+    """A stored total would pass what a BIGINT holds."""
+
+
+def record_events(
+    items: Sequence[events.Item],
+    caller: Caller,
+    *,
+    now: datetime | None = None,
+    namespace: tuple[str, ...] = (),
+) -> list[Outcome]:
+    """Record events; the good ones are stored whatever the bad ones are.
+
+    Args:
+        items: decoded events, or the error of what could not be decoded, in the order they were sent.
+        caller: whose key it is; a service key names the account in each event.
+        now: the time of arrival.
+        namespace: of the event ids, for translators of other dialects (dialect, source).
+
+    Returns:
+        One outcome per item, in order, after everything has been committed.
+
+    Raises:
+        DomainError: 503 when the database is away; what was committed until then
+            answers as duplicates when it is sent again.
+    """
+    now = now or timezone.now()
+    outcomes: dict[int, Outcome] = {}
+    resolver = AccountResolver(caller)
+    entries: list[Entry] = []
+    for index, item in enumerate(items):
+        try:
+            if isinstance(item, DomainError):
+                raise item
+            entries.append(_entry(index, item, resolver, now, namespace))
+        except DomainError as error:
+            if error.status >= 500:
+                raise
+            sent_id = error.extra.get("event_id") if isinstance(item, DomainError) else item.event_id
+            outcomes[index] = Outcome(index, sent_id, error)  # type: ignore[arg-type]
+    entries.sort(key=lambda entry: entry.order)
+    entries = _drop_repeats(entries, outcomes)
+    for start in range(0, len(entries), ROWS_PER_TRANSACTION):
+        for outcome in _store(entries[start : start + ROWS_PER_TRANSACTION], now):
+            outcomes[outcome.index] = outcome
+    return [outcomes[index] for index in range(len(items))]
+
+
+def _entry(
+    index: int, event: Event, resolver: AccountResolver, now: datetime, namespace: tuple[str, ...]
+) -> Entry:
+    """Check one event against the rules that need no catalogue."""
+    caller = resolver.caller
+    occurred_at = events.checked_occurred_at(event, now, may_be_old=caller.is_service)
+    quantities = None
+    if event.quantities is not None:
+        quantities = _checked_quantities(event)
+    if event.characters is not None and quantities is not None and "output_tokens" in quantities:
+        raise Invalid("characters", "characters stands in for output_tokens; send one of them.")
+    if event.audio_bytes is not None and quantities is not None and "minutes" in quantities:
+        raise Invalid("audio_bytes", "audio_bytes stands in for minutes; send one of them.")
+    if event.cost is not None:
+        if not caller.is_service:
+            raise DomainError("service_key_required", "Only a service key may state a cost.", 403, "cost")
+        events.scaled_amount(event.cost.amount)
+    metadata = events.decoded_metadata(event) if event.metadata is not events.ABSENT else None
+    ip_address = events.checked_ip_address(event)
+    account = resolver.resolve(event.account)
+    user_id = 0
+    if event.user is not None:
+        user_id = find_member(account, event.user) or 0
+        if not user_id:
+            raise Invalid("user", f"{event.user!r} is not a member of this account.", "unknown_user")
+    sent_at = occurred_at if event.occurred_at is not None else None
+    event_id = event.event_id or events.new_event_id()
+    return Entry(
+        index=index,
+        account=account,
+        event=event,
+        event_id=event_id,
+        event_hash=events.event_hash(event_id, namespace),
+        content_hash=events.content_hash(event, account.pk, quantities, sent_at, metadata),
+        quantities=quantities,
+        metadata=metadata,
+        ip_address=ip_address,
+        occurred_at=occurred_at,
+        status=STATUSES[event.status or "success"],
+        user_id=user_id,
+        key_id=caller.key_id or 0,
+    )
+
+
+_slug = msgspec.json.Decoder(events.Slug)
+_known_slugs: set[str] = set()
+
+
+def _checked_quantities(event: Event) -> dict[str, int]:
+    sent = event.quantities or {}
+    if len(sent) > events.UNITS_AT_MOST:
+        raise Invalid("quantities", f"{len(sent)} units; at most {events.UNITS_AT_MOST}.", "too_many_units")
+    for unit in sent:
+        if unit not in _known_slugs:
+            try:
+                _slug.decode(msgspec.json.encode(unit))
+            except msgspec.ValidationError as error:
+                raise Invalid("quantities", f"{unit[:70]!r} is not a slug.", "invalid_unit") from error
+            if len(_known_slugs) < 10_000:
+                _known_slugs.add(unit)
+    return {unit: events.scaled_quantity(raw, unit) for unit, raw in sent.items()}
+
+
+def _drop_repeats(entries: list[Entry], outcomes: dict[int, Outcome]) -> list[Entry]:
+    """Of sorted entries, the first sending of each event id; repeats are duplicates or conflicts.
+
+    Sorting is stable, so the first one sent is the one that stays.
+    """
+    kept: list[Entry] = []
+    for entry in entries:
+        if kept and kept[-1].order == entry.order:
+            same = kept[-1].content_hash == entry.content_hash and kept[-1].event_id == entry.event_id
+            outcomes[entry.index] = Outcome(entry.index, entry.event_id, None if same else _conflict(entry))
+        else:
+            kept.append(entry)
+    return kept
+
+
+def _conflict(entry: Entry) -> DomainError:
+    message = f"event_id {entry.event_id!r} was recorded with other content."
+    return DomainError("conflict", message, 409, "event_id")
+
+
+def _store(entries: list[Entry], now: datetime) -> list[Outcome]:
+    """Rate and store up to a thousand sorted entries in one transaction."""
+    book = price_books.remembered()
+    for _ in range(5):
+        ready, refused = _rate_all(entries, book)
+        if not ready:
+            return refused
+        try:
+            return refused + retrying.run(partial(_transaction, ready, book, now))
+        except CatalogueMovedError:
+            book = price_books.reload()
+            entries = _refresh_accounts(entries)
+        except TotalTooLargeError:
+            return refused + _store_apart(ready, now)
+    raise retrying.away()
+
+
+def _store_apart(entries: list[Entry], now: datetime) -> list[Outcome]:
+    """Somewhere among these a total would overflow: store halves, until the entry is alone and refused."""
+    if len(entries) == 1:
+        message = "With this record a total would pass what can be stored."
+        error = DomainError("total_too_large", message, 400, "quantities")
+        return [Outcome(entries[0].index, entries[0].event_id, error)]
+    middle = len(entries) // 2
+    return _store(entries[:middle], now) + _store(entries[middle:], now)
+
+
+def _refresh_accounts(entries: list[Entry]) -> list[Entry]:
+    accounts = Account.objects.in_bulk({entry.account.pk for entry in entries})
+    for entry in entries:
+        entry.account = accounts.get(entry.account.pk, entry.account)
+    return entries
+
+
+def _rate_all(entries: list[Entry], book: PriceBook) -> tuple[list[Entry], list[Outcome]]:
+    """Resolve names and freeze cost lines; what cannot be rated is refused."""
+    dictionaries.add_operations(book, (entry.event.operation for entry in entries))
+    ready: list[Entry] = []
+    refused: list[Outcome] = []
+    with_units: list[tuple[Entry, dict[str, int]]] = []
+    for entry in entries:
+        try:
+            with_units.append((entry, resolved_quantities(entry, book)))
+        except DomainError as error:
+            refused.append(Outcome(entry.index, entry.event_id, error))
+    dictionaries.add_units(book, {unit for _, quantities in with_units for unit in quantities})
+    for entry, quantities in with_units:
+        try:
+            entry.local_day = entry.occurred_at.astimezone(entry.account.zone).date()
+            rate_entry(entry, quantities, book)
+            ready.append(entry)
+        except DomainError as error:
+            refused.append(Outcome(entry.index, entry.event_id, error))
+    _resolve_names(ready, book)
+    return ready, refused
+
+
+def resolved_quantities(entry: Entry, book: PriceBook) -> dict[str, int]:
+    """The quantities of an entry, after estimates and the operation's default."""
+    event = entry.event
+    quantities = dict(entry.quantities or {})
+    entry.estimated = False
+    if event.characters is not None:
+        quantities["output_tokens"] = pricing.tokens_of_characters(event.characters)
+        entry.estimated = True
+    operation = book.operations.get(event.operation)
+    if event.audio_bytes is not None:
+        per_minute = operation.bytes_per_minute if operation else None
+        if not per_minute:
+            message = f"No bytes per minute are set for {event.operation}; send minutes instead."
+            raise Invalid("audio_bytes", message, "no_bytes_per_minute")
+        quantities["minutes"] = pricing.minutes_of_audio(event.audio_bytes, per_minute)
+        entry.estimated = True
+    if entry.quantities is None and not entry.estimated and entry.status != Status.ERROR:
+        quantities[operation.default_unit if operation else "requests"] = 10_000
+    return quantities
+
+
+def rate_entry(entry: Entry, quantities: dict[str, int], book: PriceBook) -> None:
+    """Freeze an entry's cost lines, by the price list or by the cost that its client states."""
+    event = entry.event
+    known = [book.units[unit] for unit in quantities]
+    amounts = [(unit.id, quantities[unit.slug], unit.informational) for unit in known]
+    entry.cost, entry.priced = 0, True
+    if entry.status == Status.RATE_LIMITED:
+        entry.lines = pricing.unrated(amounts)
+        return
+    if event.cost is not None:
+        entry.cost = _stated_cost(entry, book)
+        amount = events.scaled_amount(event.cost.amount)
+        line = pricing.stated(entry.cost, amount_text(amount), event.cost.currency)
+        entry.lines = [*pricing.unrated(amounts), line]
+        return
+    key = (event.provider or "", event.model or "", event.operation, event.variant or "")
+    priced = pricing.price(amounts, lambda unit_id: book.rate(key, unit_id, entry.occurred_at))
+    entry.lines, entry.cost, entry.priced = priced
+    if priced.cost is not None and priced.cost > LARGEST_COST:
+        raise Invalid("quantities", "The cost of this record would pass 10^7 USD.", "cost_too_large")
+
+
+def _stated_cost(entry: Entry, book: PriceBook) -> int:
+    """The stated cost in 10⁻¹⁰ USD, at the rate of the record's local day."""
+    assert entry.event.cost is not None
+    currency = entry.event.cost.currency
+    rate = book.exchange_rate(currency, entry.local_day)
+    if rate is None:
+        message = f"There is no exchange rate for {currency} on {entry.local_day}."
+        raise Invalid("cost.currency", message, "unknown_currency")
+    amount = events.scaled_amount(entry.event.cost.amount)
+    cost = divide_half_even(amount * COST_SCALE, int(rate.scaleb(10)))
+    if cost > LARGEST_COST:
+        raise Invalid("cost.amount", "The cost of a record is at most 10^7 USD.", "cost_too_large")
+    return cost
+
+
+def _resolve_names(entries: list[Entry], book: PriceBook) -> None:
+    def model_name(event: Event) -> tuple[str, str, str]:
+        return (event.provider or "", event.model or "", event.variant or "")
+
+    models = dictionaries.model_ids({model_name(entry.event) for entry in entries})
+    sessions = _named(entries, "session", dictionaries.session_ids)
+    campaigns = _named(entries, "campaign", dictionaries.campaign_ids)
+    for entry in entries:
+        event = entry.event
+        entry.operation_id = book.operations[event.operation].id
+        entry.model_id = models[model_name(event)]
+        entry.session_id = sessions[(entry.account.pk, event.session)] if event.session else 0
+        entry.campaign_id = campaigns[(entry.account.pk, event.campaign)] if event.campaign else 0
+        detail = (
+            events.stored_endpoint(event),
+            event.request_id or "",
+            entry.ip_address,
+            events.redact_text(event.user_agent) if event.user_agent else "",
+            events.stored_metadata(entry.metadata),
+        )
+        entry.detail = detail if any(detail) else None
+
+
+def _named(
+    entries: list[Entry], attribute: str, look_up: Callable[[Iterable[tuple[int, str]]], dict]
+) -> dict:
+    names = {(entry.account.pk, name) for entry in entries if (name := getattr(entry.event, attribute))}
+    return look_up(names) if names else {}
+
+
+def record_row(
+    entry: Entry, batch: int, now: datetime, *, counts: int = 1, corrects: int | None = None
+) -> tuple:
+    """The values of RECORD_COLUMNS."""
+    return (
+        entry.account.pk,
+        entry.event_hash,
+        entry.event_id,
+        entry.content_hash,
+        batch,
+        entry.key_id or None,
+        entry.user_id or None,
+        entry.operation_id,
+        entry.model_id,
+        entry.session_id or None,
+        entry.campaign_id or None,
+        entry.event.reference or None,
+        int(entry.status),
+        entry.estimated,
+        entry.priced,
+        counts,
+        entry.cost,
+        lines_text(entry.lines),
+        entry.event.latency_ms,
+        entry.local_day,
+        entry.occurred_at,
+        now,
+        corrects,
+    )
+
+
+def lines_text(lines: list[tuple]) -> str:
+    return msgspec.json.encode(lines).decode()
+
+
+def _transaction(entries: list[Entry], book: PriceBook, now: datetime) -> list[Outcome]:
+    """Store sorted entries and their totals, all or none."""
+    batch = secrets.randbits(62)
+    try:
+        with transaction.atomic():
+            entries, refused = _check_still_true(entries, book)
+            rows = [record_row(entry, batch, now) for entry in entries]
+            inserted = insert_new(connection, Record._meta.db_table, RECORD_COLUMNS, rows)
+            if inserted == len(rows) and not any(entry.detail for entry in entries) and len(rows) > 1:
+                outcomes = [Outcome(entry.index, entry.event_id, is_new=True) for entry in entries]
+            else:
+                outcomes = _read_back(entries, batch)
+            _store_totals(entry for entry, outcome in zip(entries, outcomes, strict=True) if outcome.is_new)
+            return refused + outcomes
+    except (DatabaseError, OverflowError) as error:
+        if is_overflow(error):
+            raise TotalTooLargeError from error
+        raise
+
+
+def _check_still_true(entries: list[Entry], book: PriceBook) -> tuple[list[Entry], list[Outcome]]:
+    """Lock the accounts; what was rated by an old catalogue or zone goes back, a deleted account is gone."""
+    version, zones = lock_accounts({entry.account.pk for entry in entries})
+    if zones and version != book.version:
+        raise CatalogueMovedError
+    if any(
+        zones.get(entry.account.pk, entry.account.time_zone) != entry.account.time_zone for entry in entries
+    ):
+        raise CatalogueMovedError
+    gone = [entry for entry in entries if entry.account.pk not in zones]
+    if not gone:
+        return entries, []
+    error = DomainError("unknown_account", "This account has been deleted.", 404, "account")
+    refused = [Outcome(entry.index, entry.event_id, error) for entry in gone]
+    return [entry for entry in entries if entry.account.pk in zones], refused
+
+
+def _read_back(entries: list[Entry], batch: int) -> list[Outcome]:
+    """Which of the rows are ours, and whether the others are the same events; details of ours are stored."""
+    stored: dict[tuple[int, bytes], tuple] = {}
+    for account_id in {entry.account.pk for entry in entries}:
+        hashes = [entry.event_hash for entry in entries if entry.account.pk == account_id]
+        rows = Record.objects.filter(account_id=account_id, event_hash__in=hashes).order_by()
+        for pk, digest, event_id, content, found_batch in rows.values_list(
+            "id", "event_hash", "event_id", "content_hash", "batch"
+        ):
+            stored[(account_id, digest)] = (pk, event_id, content, found_batch)
+    outcomes = []
+    details = []
+    for entry in entries:
+        pk, event_id, content, found_batch = stored[entry.order]
+        is_new = found_batch == batch
+        same = is_new or (content == entry.content_hash and event_id == entry.event_id)
+        outcomes.append(Outcome(entry.index, entry.event_id, None if same else _conflict(entry), is_new, pk))
+        if is_new and entry.detail:
+            details.append((pk, entry.account.pk, *entry.detail))
+    if details:
+        insert_new(connection, RecordDetail._meta.db_table, DETAIL_COLUMNS, details)
+    return outcomes
+
+
+def _store_totals(entries: Iterable[Entry]) -> None:
+    totals = Totals()
+    for entry in entries:
+        totals.add(fact_of(entry))
+    totals.store(connection)
+
+
+def fact_of(entry: Entry, counts: int = 1) -> Fact:
+    key = (
+        entry.account.pk,
+        entry.local_day,
+        entry.operation_id,
+        entry.model_id,
+        int(entry.status),
+        entry.user_id,
+        entry.campaign_id,
+        entry.key_id,
+    )
+    return Fact(key, counts, entry.status, entry.cost, entry.priced, entry.event.latency_ms, entry.lines)
+
+
+def is_overflow(error: Exception) -> bool:
+    """MariaDB: 1690 for a sum, 1264 for a value. SQLite: the column's type check, or the driver."""
+    if isinstance(error, OverflowError):
+        return True
+    if isinstance(error, IntegrityError):
+        return "CHECK constraint failed: typeof" in str(error)
+    return bool(error.args) and error.args[0] in (1690, 1264)

@@ -1,0 +1,158 @@
+"""What happens to records after they were written: reversal, and the deletion of their account."""
+
+import json
+import secrets
+
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from accounts.append_only import permit
+from accounts.errors import DomainError, Invalid
+from accounts.models import Account
+from usage import retrying
+from usage.events import event_hash
+from usage.fields import COST_PLACES
+from usage.ingestion import TotalTooLargeError, is_overflow, lines_text
+from usage.locks import lock_accounts
+from usage.models import (
+    Campaign,
+    Record,
+    RecordDetail,
+    Replay,
+    Reversal,
+    Rollup,
+    RollupUnit,
+    Session,
+)
+from usage.rollups import Fact, Totals
+
+REASON_AT_MOST = 2_000
+DELETED_AT_ONCE = 5_000
+
+
+def reverse(
+    record: Record, reason: str, *, key_id: int | None, idempotency_key: str | None = None
+) -> tuple[Record, bool]:
+    """Append the record that undoes another: the same day, quantities and cost, with their signs turned.
+
+    Args:
+        reason: kept beside the reversal.
+        idempotency_key: sent again with the same key, a lost answer is given again.
+
+    Returns:
+        The reversing record, and whether it was made just now.
+
+    Raises:
+        DomainError: 409 when the record was reversed before, or is itself a correction.
+    """
+    reason = reason.strip()
+    if not reason:
+        raise Invalid("reason", "Say why the record is reversed.", "required")
+    if len(reason) > REASON_AT_MOST:
+        raise Invalid("reason", f"At most {REASON_AT_MOST} characters.", "too_long")
+    if record.counts != 1:
+        raise DomainError("not_reversible", "Only an original record can be reversed.", 409)
+    return retrying.run(lambda: _reverse(record, reason, key_id, idempotency_key))
+
+
+def _reverse(
+    record: Record, reason: str, key_id: int | None, idempotency_key: str | None
+) -> tuple[Record, bool]:
+    undone = _negated(record, key_id, idempotency_key)
+    try:
+        with transaction.atomic():
+            lock_accounts([record.account_id])
+            # Plain inserts: the reversal's own key must not look like a duplicate event.
+            undone.save(force_insert=True)
+            Reversal.objects.create(
+                original=record, account_id=record.account_id, record_id=undone.pk, reason=reason
+            )
+            totals = Totals()
+            totals.add(_fact(undone, record))
+            totals.store(connection)
+    except (IntegrityError, OverflowError) as error:
+        if is_overflow(error):
+            raise TotalTooLargeError from error
+        return _known_reversal(record, undone), False
+    return undone, True
+
+
+def _negated(record: Record, key_id: int | None, idempotency_key: str | None) -> Record:
+    lines = [[line[0], -line[1], *line[2:3], *_negated_cost(line)] for line in json.loads(record.lines)]
+    event_id = f"reversal-of-rec_{record.pk}"
+    sent_with = idempotency_key or secrets.token_hex(16)
+    return Record(
+        account_id=record.account_id,
+        event_hash=event_hash(event_id, ("tollgate", "reversal")),
+        event_id=event_id,
+        content_hash=event_hash(sent_with, ("tollgate", "reversal")),
+        batch=secrets.randbits(62),
+        # Totals are kept by key too, so the reversal stands under the key of its original.
+        key_id=record.key_id,
+        user_id=record.user_id,
+        operation_id=record.operation_id,
+        model_id=record.model_id,
+        session_id=record.session_id,
+        campaign_id=record.campaign_id,
+        reference=record.reference,
+        status=record.status,
+        estimated=record.estimated,
+        priced=record.priced,
+        counts=-1,
+        cost=None if record.cost is None else -record.cost,
+        lines=lines_text(lines),
+        latency_ms=record.latency_ms,
+        local_day=record.local_day,
+        occurred_at=record.occurred_at,
+        recorded_at=timezone.now(),
+        corrects=record.pk,
+    )
+
+
+def _negated_cost(line: list) -> list:
+    if len(line) < 4:
+        return []
+    return [None if line[3] is None else -line[3], *line[4:]]
+
+
+def _fact(undone: Record, original: Record) -> Fact:
+    key = (
+        undone.account_id,
+        undone.local_day,
+        undone.operation_id,
+        undone.model_id,
+        undone.status,
+        undone.user_id or 0,
+        undone.campaign_id or 0,
+        undone.key_id or 0,
+    )
+    cost = None if undone.cost is None else int(undone.cost.scaleb(COST_PLACES))
+    return Fact(key, -1, undone.status, cost, undone.priced, original.latency_ms, json.loads(undone.lines))
+
+
+def _known_reversal(record: Record, sent: Record) -> Record:
+    """The reversal that came before, if this is the same request sent again."""
+    known = Record.objects.filter(account_id=record.account_id, event_hash=sent.event_hash).first()
+    if known is not None and known.content_hash == sent.content_hash:
+        return known
+    named = f"rec_{known.pk}" if known else None
+    raise DomainError("already_reversed", "This record has been reversed before.", 409, reversal=named)
+
+
+def delete_account(account: Account, **_: object) -> None:
+    """Delete all that usage holds of an account, inside the transaction that deletes it (rule 13)."""
+    with permit(f"delete {account.public_id}"):
+        for table in (RecordDetail, Reversal, Record, Rollup, RollupUnit, Session, Campaign, Replay):
+            _delete_rows(table._meta.db_table, account.pk)
+
+
+def _delete_rows(table: str, account_id: int) -> None:
+    # By statement, not by Django's collector, which would load every row first.
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(f"DELETE FROM {table} WHERE account_id = %s", [account_id])
+            return
+        while True:
+            cursor.execute(f"DELETE FROM {table} WHERE account_id = %s LIMIT {DELETED_AT_ONCE}", [account_id])
+            if cursor.rowcount < DELETED_AT_ONCE:
+                return

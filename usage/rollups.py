@@ -1,0 +1,196 @@
+"""The totals beside the ledger: added to with every record, rebuilt and verified from it."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import NamedTuple
+
+from django.db import connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Q
+
+from accounts.models import Account
+from usage.bulk import add_to_totals
+from usage.fields import COST_PLACES
+from usage.models import ROLLUP_KEY, Record, Rollup, RollupUnit, Status
+
+Key = tuple  # in the order of ROLLUP_KEY
+UNIT_KEY = (*ROLLUP_KEY, "unit_id")
+TOTALS = ("records", "unpriced", "cost", "latency_count", "latency_sum_ms")
+MAXIMA = ("latency_max_ms",)
+UNIT_TOTALS = ("records", "quantity", "cost", "unpriced_quantity")
+PAGE = 5_000
+
+
+class Fact(NamedTuple):
+    """What a record adds to totals. `lines` as in `Record.lines`, `cost` in 10⁻¹⁰ USD."""
+
+    key: Key
+    counts: int
+    status: int
+    cost: int | None
+    priced: bool
+    latency_ms: int | None
+    lines: Sequence[Sequence]
+
+
+class Totals:
+    """Sums of facts by key, and by key and unit."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[Key, list[int]] = {}
+        self.by_unit: dict[Key, list[int]] = {}
+
+    def add(self, fact: Fact) -> None:
+        key, counts, status, cost, priced, latency_ms, lines = fact
+        sums = self.by_key.get(key)
+        if sums is None:
+            sums = self.by_key[key] = [0, 0, 0, 0, 0, 0]
+        sums[0] += counts
+        if not priced:
+            sums[1] += counts
+        sums[2] += cost or 0
+        if latency_ms is not None:
+            sums[3] += counts
+            sums[4] += counts * latency_ms
+            if counts > 0 and latency_ms > sums[5]:
+                sums[5] = latency_ms
+        if status == Status.RATE_LIMITED:
+            return  # what was refused was not used
+        for line in lines:
+            unit_key = (*key, line[0])
+            sums = self.by_unit.get(unit_key)
+            if sums is None:
+                sums = self.by_unit[unit_key] = [0, 0, 0, 0]
+            sums[0] += counts
+            sums[1] += line[1]
+            if len(line) > 2:
+                line_cost = line[3]
+                if line_cost is None:
+                    sums[3] += line[1]
+                else:
+                    sums[2] += line_cost
+
+    def store(self, database: BaseDatabaseWrapper) -> None:
+        """Add these sums to the stored ones; sorted, so that two writers lock in one order."""
+        rows = [(*key, *sums) for key, sums in sorted(self.by_key.items())]
+        if rows:
+            add_to_totals(database, Rollup._meta.db_table, ROLLUP_KEY, TOTALS, MAXIMA, rows)
+        rows = [(*key, *sums) for key, sums in sorted(self.by_unit.items())]
+        if rows:
+            add_to_totals(database, RollupUnit._meta.db_table, UNIT_KEY, UNIT_TOTALS, (), rows)
+
+
+def facts_of(account_id: int) -> Iterator[Fact]:
+    """Every record of an account as a fact, in pages by key (a large read must not be buffered whole)."""
+    names = ("operation_id", "model_id", "status", "user_id", "campaign_id", "key_id")
+    columns = (*names, "local_day", "counts", "cost", "priced", "latency_ms", "lines", "occurred_at", "id")
+    records = Record.objects.filter(account_id=account_id).order_by("occurred_at", "id").values_list(*columns)
+    after = Q()
+    while page := list(records.filter(after)[:PAGE]):
+        for (
+            operation,
+            model,
+            status,
+            user,
+            campaign,
+            key,
+            day,
+            counts,
+            cost,
+            priced,
+            latency,
+            lines,
+            *_,
+        ) in page:
+            rollup_key = (account_id, day, operation, model, status, user or 0, campaign or 0, key or 0)
+            stored_cost = None if cost is None else int(cost.scaleb(COST_PLACES))
+            yield Fact(rollup_key, counts, status, stored_cost, priced, latency, json.loads(lines))
+        *_, instant, last = page[-1]
+        after = Q(occurred_at__gt=instant) | Q(occurred_at=instant, id__gt=last)
+
+
+def totals_of(account_id: int) -> Totals:
+    """The totals that the ledger says an account should have."""
+    totals = Totals()
+    for fact in facts_of(account_id):
+        totals.add(fact)
+    return totals
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A stored total that differs from the ledger."""
+
+    table: str
+    key: dict[str, object]
+    stored: dict[str, int] | None
+    ledger: dict[str, int] | None
+
+    def __str__(self) -> str:
+        where = " ".join(f"{name}={value}" for name, value in self.key.items())
+        return f"{self.table} {where}: stored {self.stored}, ledger {self.ledger}"
+
+
+def verify(accounts: Iterable[int] | None = None) -> Iterator[Drift]:
+    """Each total that differs from the ledger, compared within one consistent snapshot.
+
+    Must be consumed inside `usage.snapshot.consistent()`, so that records which
+    arrive meanwhile are in both or in neither.
+    """
+    for account_id in account_ids() if accounts is None else accounts:
+        wanted = totals_of(account_id)
+        yield from _differences(Rollup, ROLLUP_KEY, (*TOTALS, *MAXIMA), account_id, wanted.by_key)
+        yield from _differences(RollupUnit, UNIT_KEY, UNIT_TOTALS, account_id, wanted.by_unit)
+
+
+def account_ids() -> list[int]:
+    """Every account that has records, totals, or a row: an orphan is a drift too."""
+    found = set(Account.objects.values_list("id", flat=True))
+    found.update(Rollup.objects.values_list("account_id", flat=True).distinct())
+    found.update(RollupUnit.objects.values_list("account_id", flat=True).distinct())
+    found.update(Record.objects.order_by().values_list("account_id", flat=True).distinct())
+    return sorted(found)
+
+
+def _differences(
+    table: type[Rollup | RollupUnit],
+    key_names: tuple[str, ...],
+    sum_names: tuple[str, ...],
+    account_id: int,
+    wanted: dict[Key, list[int]],
+) -> Iterator[Drift]:
+    columns = ",".join((*key_names, *sum_names))
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {columns} FROM {table._meta.db_table} WHERE account_id = %s", [account_id])
+        stored = {_key(row[: len(key_names)]): list(row[len(key_names) :]) for row in cursor.fetchall()}
+    for key in sorted(stored.keys() | wanted.keys()):
+        have, should = stored.get(key), wanted.get(key)
+        # No row and a row of zeros say the same.
+        if _sums(have, sum_names) != _sums(should, sum_names):
+            yield Drift(
+                table._meta.db_table,
+                dict(zip(key_names, key, strict=True)),
+                dict(zip(sum_names, have, strict=True)) if have else None,
+                dict(zip(sum_names, should, strict=True)) if should else None,
+            )
+
+
+def _key(row: Sequence) -> Key:
+    day = row[1] if isinstance(row[1], date) else date.fromisoformat(row[1])
+    return (row[0], day, *row[2:])
+
+
+def _sums(values: list[int] | None, names: tuple[str, ...]) -> list[int]:
+    return [0] * len(names) if values is None else values
+
+
+@transaction.atomic
+def rebuild(account: Account) -> None:
+    """Replace an account's totals by what its ledger says; recording waits meanwhile."""
+    Account.objects.select_for_update().get(pk=account.pk)
+    totals = totals_of(account.pk)
+    for table in (Rollup, RollupUnit):
+        table.objects.filter(account_id=account.pk).delete()
+    totals.store(connection)
