@@ -1,14 +1,16 @@
 from django.apps import AppConfig
 from django.core.checks import Tags, register
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, post_save
 
 
 class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
-        from accounts import append_only
+        from accounts import append_only, lifecycle
+        from accounts.models import User
 
         # Sent once per app, when the migrations of all of them have been applied.
         post_migrate.connect(append_only.install, sender=self, dispatch_uid="append_only")
         register(append_only.check_triggers, Tags.database)
+        post_save.connect(lifecycle.open_personal_account, sender=User, dispatch_uid="personal_account")

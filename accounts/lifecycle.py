@@ -8,10 +8,15 @@ from accounts.models import Account, Member, User
 from accounts.signals import account_being_deleted, account_created
 
 
-def open_personal_account(user: User, plan: str | None = None) -> Account:
-    """Open the account that comes with a new user; inside the transaction that saves the user."""
-    account = Account(kind=Account.Kind.PERSONAL, name=user.name or user.email, person=user)
-    return _open(account, owner=user, plan=plan)
+def open_personal_account(instance: User, created: bool, raw: bool = False, **_: object) -> None:
+    """Open the account that comes with a new user, in the transaction that saves the user.
+
+    Receives the user's post_save, so it holds for every way a user is made: sign-up,
+    command line, admin. `user.wished_plan` names another plan than the default.
+    """
+    if created and not raw:
+        account = Account(kind=Account.Kind.PERSONAL, name=instance.name or instance.email, person=instance)
+        _open(account, owner=instance, plan=getattr(instance, "wished_plan", None))
 
 
 @transaction.atomic

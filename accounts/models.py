@@ -88,14 +88,10 @@ class User(AbstractBaseUser, PermissionsMixin):
         self.email = normal_email(self.email)
 
     def save(self, *args: object, **kwargs: object) -> None:
-        from accounts.lifecycle import open_personal_account
-
-        is_new = self._state.adding
         self.email = normal_email(self.email)
+        # One transaction with the personal account, which post_save opens (accounts.lifecycle).
         with transaction.atomic():
             super().save(*args, **kwargs)  # type: ignore[arg-type]
-            if is_new:
-                open_personal_account(self, plan=getattr(self, "wished_plan", None))
 
 
 class Account(models.Model):

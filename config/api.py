@@ -1,2 +1,141 @@
+"""How the API speaks: JSON in and out, problem documents for every error, nothing else."""
 
-problem_handler = None
+import json
+import logging
+
+import msgspec
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import DatabaseError, InterfaceError
+from django.http import Http404, HttpRequest, HttpResponse
+from rest_framework import exceptions
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.errors import DomainError
+from usage.retrying import away, is_transient
+
+logger = logging.getLogger("tollgate.api")
+
+TITLES = {
+    400: "Invalid request",
+    401: "Not authenticated",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    406: "Not acceptable",
+    409: "Conflict",
+    413: "Too large",
+    415: "Unsupported media type",
+    429: "Limit reached",
+    503: "Unavailable",
+}
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class JSONRenderer(BaseRenderer):
+    """msgspec's encoder. A Decimal becomes a JSON number; whoever wants a string gives one."""
+
+    media_type = "application/json"
+    format = "json"
+    charset = None
+
+    def render(self, data: object, media_type: str | None = None, context: dict | None = None) -> bytes:
+        return b"" if data is None else _encoder.encode(data)
+
+
+class JSONOnly(BaseContentNegotiation):
+    """Whatever the client accepts, it gets JSON (or the file that `?format=` names)."""
+
+    def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser | None:
+        sent = (request.content_type or "").partition(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == sent), None)
+
+    def select_renderer(
+        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
+
+
+def problem(error: DomainError) -> dict[str, object]:
+    """The problem document (RFC 9457) of an error."""
+    document: dict[str, object] = {
+        "type": "about:blank",
+        "title": TITLES.get(error.status, "Error"),
+        "status": error.status,
+        "detail": error.message,
+        "error": error.error,
+        "message": error.message,
+    }
+    if error.field is not None:
+        document["errors"] = [{"field": error.field, "error": error.error, "message": error.message}]
+    document.update(
+        {k: v for k, v in error.extra.items() if k not in ("retry_after", "event_id") and v is not None}
+    )
+    return document
+
+
+def problem_headers(error: DomainError) -> dict[str, str]:
+    headers = {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="tollgate"'
+    if "retry_after" in error.extra:
+        headers["Retry-After"] = str(error.extra["retry_after"])
+    return headers
+
+
+def problem_handler(exception: Exception, context: dict) -> Response | None:
+    """DRF's exception handler: every error becomes a problem document, none a stack trace."""
+    error = as_domain_error(exception)
+    if error is None:
+        return None
+    response = Response(
+        problem(error),
+        status=error.status,
+        headers=problem_headers(error),
+        content_type="application/problem+json",
+    )
+    if isinstance(exception, exceptions.MethodNotAllowed):
+        response["Allow"] = ", ".join(context["view"].allowed_methods)
+    return response
+
+
+def as_domain_error(exception: Exception) -> DomainError | None:
+    """An exception of DRF, Django or the database in our own terms; None when it is a bug."""
+    if isinstance(exception, DomainError):
+        return exception
+    if isinstance(exception, Http404):
+        return DomainError("not_found", "There is nothing here for you.", 404)
+    if isinstance(exception, exceptions.UnsupportedMediaType):
+        return DomainError("unsupported_media_type", "Send application/json.", 415)
+    if isinstance(exception, PermissionDenied | exceptions.PermissionDenied):
+        return DomainError("forbidden", str(exception) or "You may not do this.", 403)
+    if isinstance(exception, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+        return DomainError("not_authenticated", "Send an API key: Authorization: Bearer tg_live_…", 401)
+    if isinstance(exception, exceptions.MethodNotAllowed):
+        return DomainError("method_not_allowed", str(exception.detail), 405)
+    if isinstance(exception, exceptions.APIException):
+        return DomainError(str(exception.default_code), str(exception.detail), exception.status_code)
+    if isinstance(exception, ValidationError):
+        return DomainError("invalid", " ".join(exception.messages), 400)
+    if isinstance(exception, DatabaseError | InterfaceError) and is_transient(exception):
+        logger.warning("database unavailable: %s", exception)
+        return away()
+    return None
+
+
+def problem_response(error: DomainError) -> HttpResponse:
+    """A problem document outside of DRF."""
+    response = HttpResponse(
+        json.dumps(problem(error)), status=error.status, content_type="application/problem+json"
+    )
+    for name, value in problem_headers(error).items():
+        response[name] = value
+    return response
+
+
+def unknown_endpoint(request: HttpRequest, path: str = "") -> HttpResponse:
+    """Under /api/ nobody gets an HTML page."""
+    return problem_response(DomainError("not_found", "There is no such endpoint.", 404))

@@ -28,11 +28,11 @@ def insert_new(
     """
     if connection.vendor == "sqlite":
         marks = ",".join("?" * len(columns))
-        sql = f"INSERT OR IGNORE INTO {table} ({','.join(columns)}) VALUES ({marks})"
+        sql = f"INSERT OR IGNORE INTO {table} ({_names(connection, columns)}) VALUES ({marks})"
         return _sqlite_executemany(connection, sql, rows)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT IGNORE INTO {table} ({','.join(columns)}) VALUES {values_text(connection, rows)}"
+            f"INSERT IGNORE INTO {table} ({_names(connection, columns)}) VALUES {values_text(connection, rows)}"
         )
         if cursor.rowcount == len(rows) and connection.connection.warning_count():
             raise TruncatedError(f"a value did not fit into {table}")
@@ -53,7 +53,7 @@ def add_to_totals(
         key, totals, maxima: column names, in the order of each row's values.
         rows: sorted by key, so that two writers lock in one order.
     """
-    columns = ",".join((*key, *totals, *maxima))
+    columns = _names(connection, (*key, *totals, *maxima))
     if connection.vendor == "sqlite":
         marks = ",".join("?" * (len(key) + len(totals) + len(maxima)))
         sets = [f"{c}={c}+excluded.{c}" for c in totals] + [f"{c}=max({c},excluded.{c})" for c in maxima]
@@ -66,6 +66,10 @@ def add_to_totals(
             f"INSERT INTO {table} ({columns}) VALUES {values_text(connection, rows)}"
             f" ON DUPLICATE KEY UPDATE {','.join(sets)}"
         )
+
+
+def _names(connection: BaseDatabaseWrapper, columns: Sequence[str]) -> str:
+    return ",".join(connection.ops.quote_name(column) for column in columns)
 
 
 def _sqlite_executemany(connection: BaseDatabaseWrapper, sql: str, rows: Sequence[Row]) -> int:

@@ -251,13 +251,14 @@ def checked_ip_address(event: Event) -> str:
         raise Invalid("ip_address", f"{event.ip_address!r} is not an IP address.") from error
 
 
-def _too_deep(value: object, levels: int) -> bool:
+def is_too_deep(value: object, levels: int) -> bool:
+    """Whether decoded JSON is nested deeper than `levels`."""
     if levels == 0:
         return isinstance(value, dict | list)
     children: Iterator | list = (
         value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
     )
-    return any(_too_deep(child, levels - 1) for child in children)
+    return any(is_too_deep(child, levels - 1) for child in children)
 
 
 def decoded_metadata(event: Event) -> dict | None:
@@ -279,7 +280,7 @@ def decoded_metadata(event: Event) -> dict | None:
         raise Invalid("metadata", f"metadata is not valid JSON: {error}.", "malformed") from error
     if not isinstance(value, dict):
         raise Invalid("metadata", "metadata is an object.")
-    if _too_deep(value, DEPTH_AT_MOST - 1):
+    if is_too_deep(value, DEPTH_AT_MOST - 1):
         raise Invalid("metadata", f"metadata is nested deeper than {DEPTH_AT_MOST} levels.", "too_deep")
     return value
 

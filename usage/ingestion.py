@@ -8,7 +8,7 @@ new when not all were; details; totals. The answer is given after the commit.
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import partial
 
@@ -110,6 +110,7 @@ class Outcome:
     error: DomainError | None = None
     is_new: bool = False
     record_id: int | None = None  # known for single events only
+    entry: Entry | None = None  # of a new record
 
 
 class CatalogueMovedError(Exception):
@@ -206,6 +207,17 @@ def _entry(
         user_id=user_id,
         key_id=caller.key_id or 0,
     )
+
+
+def checked_entry(event: Event, caller: Caller, now: datetime) -> Entry:
+    """One event checked as recording would check it, with its local day; for estimates.
+
+    The account must exist: an estimate creates none.
+    """
+    without_creating = replace(caller, scopes=caller.scopes - {"accounts:create"})
+    entry = _entry(0, event, AccountResolver(without_creating), now, ())
+    entry.local_day = entry.occurred_at.astimezone(entry.account.zone).date()
+    return entry
 
 
 _slug = msgspec.json.Decoder(events.Slug)
@@ -480,7 +492,8 @@ def _read_back(entries: list[Entry], batch: int) -> list[Outcome]:
         pk, event_id, content, found_batch = stored[entry.order]
         is_new = found_batch == batch
         same = is_new or (content == entry.content_hash and event_id == entry.event_id)
-        outcomes.append(Outcome(entry.index, entry.event_id, None if same else _conflict(entry), is_new, pk))
+        error = None if same else _conflict(entry)
+        outcomes.append(Outcome(entry.index, entry.event_id, error, is_new, pk, entry if is_new else None))
         if is_new and entry.detail:
             details.append((pk, entry.account.pk, *entry.detail))
     if details:

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import NamedTuple
+from datetime import date, datetime
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from accounts.models import Account
 from usage.bulk import add_to_totals
@@ -82,39 +82,40 @@ class Totals:
             add_to_totals(database, RollupUnit._meta.db_table, UNIT_KEY, UNIT_TOTALS, (), rows)
 
 
-def facts_of(account_id: int) -> Iterator[Fact]:
-    """Every record of an account as a fact, in pages by key (a large read must not be buffered whole)."""
-    names = ("operation_id", "model_id", "status", "user_id", "campaign_id", "key_id")
-    columns = (*names, "local_day", "counts", "cost", "priced", "latency_ms", "lines", "occurred_at", "id")
-    records = Record.objects.filter(account_id=account_id).order_by("occurred_at", "id").values_list(*columns)
+def read_facts(records: QuerySet) -> Iterator[tuple[datetime, Fact]]:
+    """Records as facts with their instants, oldest first, in pages by key (never buffered whole)."""
+    return ((occurred_at, fact) for _, occurred_at, fact in read_facts_with(records, "id"))
+
+
+def read_facts_with(records: QuerySet, extra: str) -> Iterator[tuple[Any, datetime, Fact]]:
+    """The same, each with one more column of the record in front."""
+    names = (
+        "account_id",
+        "local_day",
+        "operation_id",
+        "model_id",
+        "status",
+        "user_id",
+        "campaign_id",
+        "key_id",
+    )
+    columns = (*names, "counts", "cost", "priced", "latency_ms", "lines", extra, "occurred_at", "pk")
+    records = records.order_by("occurred_at", "id").values_list(*columns)
     after = Q()
     while page := list(records.filter(after)[:PAGE]):
-        for (
-            operation,
-            model,
-            status,
-            user,
-            campaign,
-            key,
-            day,
-            counts,
-            cost,
-            priced,
-            latency,
-            lines,
-            *_,
-        ) in page:
-            rollup_key = (account_id, day, operation, model, status, user or 0, campaign or 0, key or 0)
+        for *key, counts, cost, priced, latency, lines, more, occurred_at, _ in page:
             stored_cost = None if cost is None else int(cost.scaleb(COST_PLACES))
-            yield Fact(rollup_key, counts, status, stored_cost, priced, latency, json.loads(lines))
+            rollup_key = (*key[:5], key[5] or 0, key[6] or 0, key[7] or 0)
+            fact = Fact(rollup_key, counts, key[4], stored_cost, priced, latency, json.loads(lines))
+            yield more, occurred_at, fact
         *_, instant, last = page[-1]
-        after = Q(occurred_at__gt=instant) | Q(occurred_at=instant, id__gt=last)
+        after = Q(occurred_at__gte=instant) & (Q(occurred_at__gt=instant) | Q(id__gt=last))
 
 
 def totals_of(account_id: int) -> Totals:
     """The totals that the ledger says an account should have."""
     totals = Totals()
-    for fact in facts_of(account_id):
+    for _, fact in read_facts(Record.objects.filter(account_id=account_id)):
         totals.add(fact)
     return totals
 

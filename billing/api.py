@@ -1,0 +1,242 @@
+"""The REST endpoints that show plan and price beside usage."""
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.authentication import KeyAuthentication, account_of
+from accounts.models import Account
+from billing import analytics, schema
+from billing.models import Plan, Subscription
+from usage import events, parameters, queries
+from usage import price_book as price_books
+from usage.estimates import estimate
+from usage.fields import COST_PLACES, QUANTITY_PLACES, amount_text, quantity_text, scale_up
+from usage.models import PricingConfig
+from usage.parsers import read_body
+from usage.representation import instant_text
+
+DEMO_NOTICE = "🎉 Demo Mode: You have unlimited access to all features. Usage tracking is enabled for analytics purposes."
+
+
+class Current(APIView):
+    """The account now: plan, meters, this month's summary and cost, lifetime cost."""
+
+    scope = "usage:read"
+
+    @extend_schema(**schema.CURRENT)
+    def get(self, request: Request) -> Response:
+        document = current(account_of(request))
+        etag = f'"{hashlib.blake2b(msgspec.json.encode(document), digest_size=16).hexdigest()}"'
+        headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+        if request.META.get("HTTP_IF_NONE_MATCH") == etag:
+            return Response(status=304, headers=headers)
+        return Response(document, headers=headers)
+
+
+def current(account: Account) -> dict[str, Any]:
+    """What `usage/current` answers. Meters are counted by calendar month; plans limit nothing yet."""
+    plan = plan_of(account)
+    start, end = queries.month_of(queries.today(account))
+    summary = queries.summary(account, start, end)
+    return {
+        "account": account.public_id,
+        "plan": None if plan is None else plan_named(plan),
+        "period": {
+            "start": instant_text(queries.start_of(start, account)),
+            "end": instant_text(queries.start_of(end, account)),
+        },
+        "meters": [_meter(meter) for meter in queries.meters(account)],
+        "summary": {
+            "operations": summary.operations,
+            "references": summary.references,
+            "by_operation": {
+                slug: {"count": entry.count, "cost": entry.cost.as_json()}
+                for slug, entry in summary.by_operation.items()
+            },
+            "last_used_at": None if summary.last_used_at is None else instant_text(summary.last_used_at),
+        },
+        "cost": queries.cost(account, start, end).as_json(),
+        "lifetime_cost": queries.cost(account).as_json(),
+        "charge": None,
+        "notice": notice_of(plan),
+    }
+
+
+def plan_of(account: Account) -> Plan | None:
+    subscription = Subscription.objects.select_related("plan").filter(account=account).first()
+    return subscription.plan if subscription else None
+
+
+def plan_named(plan: Plan) -> dict[str, str]:
+    return {"code": plan.code, "name": plan.name, "description": plan.description}
+
+
+def notice_of(plan: Plan | None) -> str | None:
+    """The sentence that the pages show above everything else; None mostly."""
+    return DEMO_NOTICE if plan is not None and plan.code == "demo" else None
+
+
+def _meter(meter: queries.MeterTotal) -> dict[str, Any]:
+    if meter.aggregation == "cost":
+        used = amount_text(scale_up(meter.used, COST_PLACES))
+    else:
+        used = quantity_text(scale_up(meter.used, QUANTITY_PLACES))
+    return {
+        "meter": meter.slug,
+        "name": meter.name,
+        "unit": meter.unit,
+        "scope": "account",
+        "used": used,
+        "reserved": "0",
+        "limit": None,
+        "included": None,
+        "overage": None,
+        "remaining": None,
+        "percentage": None,
+        "state": "ok",
+        "enforcement": "none",
+        "window": meter.window,
+        "resets_at": instant_text(meter.resets_at),
+    }
+
+
+class Estimate(APIView):
+    """What a record would cost; nothing is stored."""
+
+    authentication_classes = (KeyAuthentication,)
+    scope = "billing:read"
+
+    @extend_schema(**schema.ESTIMATE)
+    def post(self, request: Request) -> Response:
+        event = events.decode_one(read_body(request._request))
+        return Response(estimate(event, request.auth, timezone.now()))
+
+
+class Plans(APIView):
+    """The plans, in the order of the upgrade page."""
+
+    scope = "billing:read"
+
+    @extend_schema(**schema.PLANS)
+    def get(self, request: Request) -> Response:
+        plans = Plan.objects.prefetch_related("limits__meter")
+        return Response({"results": [plan_document(plan) for plan in plans]})
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    return {
+        **plan_named(plan),
+        "rank": plan.rank,
+        "price": None if plan.price is None else _plain(plan.price),
+        "currency": "USD",
+        "interval": plan.interval,
+        "is_default": plan.is_default,
+        "alerts": plan.alerts,
+        "requests_per_minute": plan.requests_per_minute,
+        "tokens_per_minute": plan.tokens_per_minute,
+        "limits": [
+            {
+                "meter": limit.meter.slug,
+                "name": limit.meter.name,
+                "unit": limit.meter.shown_as,
+                "limit": None if limit.limit is None else _plain(limit.limit),
+                "included": None if limit.included is None else _plain(limit.included),
+                "overage_price": None if limit.overage_price is None else _plain(limit.overage_price),
+                "enforcement": limit.enforcement,
+                "window": limit.window,
+            }
+            for limit in plan.limits.all()
+        ],
+    }
+
+
+def _plain(value: object) -> str:
+    return f"{value.normalize():f}"  # type: ignore[attr-defined]
+
+
+class Prices(APIView):
+    """The price list in force now, or at `?at=`."""
+
+    scope = "billing:read"
+
+    @extend_schema(**schema.PRICES)
+    def get(self, request: Request) -> Response:
+        at = timezone.now()
+        if request.query_params.get("at"):
+            account = request.auth.account or Account(time_zone="UTC")
+            limit = parameters.bound(request.query_params, "at", account)
+            at = limit.instant if limit else at
+        return Response({"at": instant_text(at), "results": prices_at(at)})
+
+
+def prices_at(at: datetime) -> list[dict[str, Any]]:
+    """Every rate in force at an instant, by provider, model, operation, variant and unit."""
+    book = price_books.current()
+    in_force: dict[int, tuple] = {}
+    for (key, unit_id), timeline in book.timelines.items():
+        rate = timeline.at(at)
+        if rate is not None:
+            in_force[rate.id] = (*key, book.units_by_id[unit_id].slug, rate)
+    configs = PricingConfig.objects.filter(rates__in=in_force)
+    dated = {
+        pk: (start, source)
+        for pk, start, source in configs.values_list("rates__id", "effective_from", "source")
+    }
+    return [
+        {
+            "rate": f"rate_{rate.id}",
+            "provider": provider,
+            "model": model,
+            "operation": operation,
+            "variant": variant,
+            "unit": unit,
+            "price": amount_text(rate.price) or "0",
+            "per": str(rate.per),
+            "currency": "USD",
+            "effective_from": instant_text(dated[rate.id][0]),
+            "source": dated[rate.id][1],
+        }
+        for provider, model, operation, variant, unit, rate in sorted(
+            in_force.values(), key=lambda row: row[:5]
+        )
+    ]
+
+
+class SubscriptionView(APIView):
+    """The plan that the account is on, and since when."""
+
+    scope = "billing:read"
+
+    @extend_schema(**schema.SUBSCRIPTION)
+    def get(self, request: Request) -> Response:
+        account = account_of(request)
+        subscription = Subscription.objects.select_related("plan").filter(account=account).first()
+        return Response(
+            {
+                "account": account.public_id,
+                "plan": plan_document(subscription.plan) if subscription else None,
+                "started_at": instant_text(subscription.started_at) if subscription else None,
+            }
+        )
+
+
+class Analytics(APIView):
+    """Usage and cost per kind of operation, as the voice agent's dashboard reads it."""
+
+    scope = "billing:read"
+
+    @extend_schema(**schema.ANALYTICS)
+    def get(self, request: Request) -> Response:
+        params = request.query_params
+        account = account_of(request)
+        start, end = analytics.period(params, account)
+        data = analytics.analytics(account, start, end, analytics.days(params))
+        return Response({"success": True, "data": data})

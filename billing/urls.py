@@ -1,0 +1,14 @@
+"""Addresses under /api/v1/ that show plan and price beside usage."""
+
+from django.urls import path
+
+from billing import api
+
+urlpatterns = [
+    path("usage/current/", api.Current.as_view(), name="current"),
+    path("billing/plans/", api.Plans.as_view(), name="plans"),
+    path("billing/prices/", api.Prices.as_view(), name="prices"),
+    path("billing/subscription/", api.SubscriptionView.as_view(), name="subscription"),
+    path("billing/estimate/", api.Estimate.as_view(), name="estimate"),
+    path("billing/analytics/", api.Analytics.as_view(), name="analytics"),
+]

@@ -1,0 +1,193 @@
+"""The REST endpoints of usage: record, reverse, history, trends, sessions, export."""
+
+from typing import Any
+
+from django.http import StreamingHttpResponse
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.authentication import KeyAuthentication, account_of
+from accounts.errors import DomainError, Invalid
+from accounts.keys import Caller
+from usage import events, exports, ledger, parameters, schema, trends
+from usage import price_book as price_books
+from usage.ingestion import Outcome, record_events
+from usage.models import Record
+from usage.pagination import page_url, parse_cursor, read_page
+from usage.parsers import read_body
+from usage.representation import parse_record_id, read_rows, represent, represent_all, row_of_entry
+from usage.sessions import SHOWN_AT_MOST, most_active
+
+IDEMPOTENCY_KEY = "HTTP_IDEMPOTENCY_KEY"
+
+
+class RecordUsage(APIView):
+    """Record usage: one object, an array, or NDJSON. No session, and no query besides the recording."""
+
+    authentication_classes = (KeyAuthentication,)
+    scope = "usage:write"
+
+    @extend_schema(**schema.RECORD_USAGE)
+    def post(self, request: Request) -> Response:
+        sent_as = (request.content_type or "").partition(";")[0].strip().lower()
+        if sent_as not in ("application/json", "application/x-ndjson"):
+            raise DomainError("unsupported_media_type", "Send application/json or application/x-ndjson.", 415)
+        raw = read_body(request._request)
+        if sent_as == "application/x-ndjson":
+            return record_batch(events.decode_lines(raw), request.auth)
+        if raw.lstrip()[:1] == b"[":
+            return record_batch(events.decode_array(raw), request.auth)
+        return self._record_one(events.decode_one(raw), request)
+
+    def _record_one(self, event: events.Event, request: Request) -> Response:
+        if event.event_id is None:
+            event.event_id = idempotency_key(request)
+        now = timezone.now()
+        outcome = record_events([event], request.auth, now=now)[0]
+        if outcome.error is not None:
+            raise outcome.error
+        book = price_books.remembered()
+        if outcome.is_new and outcome.entry is not None:
+            row = row_of_entry(outcome.entry, outcome.record_id or 0, now, request.auth.key_prefix)
+            return Response(represent(row, book), status=201)
+        known = Record.objects.filter(pk=outcome.record_id)
+        return Response(represent(read_rows(known)[0], book), status=200)
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The Idempotency-Key header, bounded like an event id; None without one."""
+    value = request.META.get(IDEMPOTENCY_KEY)
+    if value is None:
+        return None
+    if not 1 <= len(value) <= 200 or not value.isprintable():
+        raise Invalid("Idempotency-Key", "Idempotency-Key has 1 to 200 printable characters.")
+    return value
+
+
+def record_batch(items: list[events.Item], caller: Caller) -> Response:
+    """Record many: 200 when all were taken, 207 when some were rejected, 400 when all were."""
+    outcomes = record_events(items, caller)
+    rejected = [_rejection(outcome) for outcome in outcomes if outcome.error is not None]
+    accepted = sum(outcome.is_new for outcome in outcomes)
+    body = {
+        "accepted": accepted,
+        "duplicates": len(outcomes) - accepted - len(rejected),
+        "rejected": rejected,
+    }
+    status = 200 if not rejected else 400 if len(rejected) == len(outcomes) else 207
+    return Response(body, status=status)
+
+
+def _rejection(outcome: Outcome) -> dict[str, Any]:
+    error = outcome.error
+    assert error is not None
+    return {
+        "index": outcome.index,
+        "event_id": outcome.event_id,
+        "error": error.error,
+        "field": error.field,
+        "message": error.message,
+    }
+
+
+class ReverseUsage(APIView):
+    """Append the record that undoes another one."""
+
+    authentication_classes = (KeyAuthentication,)
+    scope = "usage:write"
+
+    @extend_schema(**schema.REVERSE_USAGE)
+    def post(self, request: Request, record_id: str) -> Response:
+        caller: Caller = request.auth
+        if not caller.is_service:
+            raise DomainError("service_key_required", "Only a service key may reverse a record.", 403)
+        record = Record.objects.filter(pk=parse_record_id(record_id)).first()
+        if record is None:
+            raise DomainError("not_found", f"There is no record {record_id}.", 404)
+        reason = request.data.get("reason")
+        if not isinstance(reason, str):
+            raise Invalid("reason", "Say why the record is reversed.", "required")
+        undone, is_new = ledger.reverse(
+            record, reason, key_id=caller.key_id, idempotency_key=idempotency_key(request)
+        )
+        row = read_rows(Record.objects.filter(pk=undone.pk))[0]
+        return Response(represent(row, price_books.current()), status=201 if is_new else 200)
+
+
+class History(APIView):
+    """Records, newest first, in keyset pages."""
+
+    scope = "usage:read"
+
+    @extend_schema(**schema.HISTORY)
+    def get(self, request: Request) -> Response:
+        params = request.query_params
+        only = parameters.record_filter(params, account_of(request))
+        cursor = parse_cursor(params.get("cursor"))
+        page = read_page(Record.objects.filter(only), cursor, parameters.page_size(params))
+        base = request.build_absolute_uri(request.path)
+        book = price_books.current()
+        return Response(
+            {
+                "next": page_url(base, params, page.next),
+                "previous": page_url(base, params, page.previous),
+                "results": represent_all(page.rows, book),
+            }
+        )
+
+
+class Trends(APIView):
+    """Usage and cost over time, in groups."""
+
+    scope = "usage:read"
+
+    @extend_schema(**schema.TRENDS)
+    def get(self, request: Request) -> Response:
+        params = request.query_params
+        account = account_of(request)
+        granularity = parameters.choice(params, "granularity", trends.GRANULARITIES, "day")
+        group_by = parameters.choice(params, "group_by", trends.GROUPS, None)
+        if granularity == "hour":
+            start, end = parameters.hour_range(params, account, trends.HOURS_AT_MOST)
+            points = trends.by_hour(account, start, end, group_by)
+        else:
+            first, last = parameters.day_range(params, account, default_days=30)
+            points = trends.by_day(account, first, last, granularity or "day", group_by)
+        return Response({"points": points})
+
+
+class Sessions(APIView):
+    """The most active sessions of a range; the last 30 days without one."""
+
+    scope = "usage:read"
+
+    @extend_schema(**schema.SESSIONS)
+    def get(self, request: Request) -> Response:
+        params = request.query_params
+        account = account_of(request)
+        start, end = parameters.date_range(params, account)
+        if start is None and end is None:
+            start = parameters.days_ago(account, 30)
+        only = parameters.ledger_range(start, end)
+        limit = parameters.page_size(params)
+        return Response({"results": most_active(account, only, min(limit, SHOWN_AT_MOST))})
+
+
+class Export(APIView):
+    """What history would list, every field, as a file that is streamed."""
+
+    scope = "usage:read"
+
+    @extend_schema(**schema.EXPORT)
+    def get(self, request: Request) -> StreamingHttpResponse:
+        params = request.query_params
+        account = account_of(request)
+        file_format = parameters.choice(params, "format", tuple(exports.FORMATS), "csv") or "csv"
+        records = Record.objects.filter(parameters.record_filter(params, account))
+        content_type, write = exports.FORMATS[file_format]
+        response = StreamingHttpResponse(write(records, price_books.current()), content_type=content_type)
+        response["Content-Disposition"] = f'attachment; filename="usage-{account.public_id}.{file_format}"'
+        return response

@@ -1,0 +1,173 @@
+"""Query parameters → filters: what is asked of the ledger and of the rollups."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+from accounts.errors import Invalid
+from accounts.models import Account, Key, Member, normal_email
+from usage.models import Campaign, Model, Operation, Session, Status
+from usage.queries import start_of, today
+
+PAGE_SIZE = 50
+PAGE_SIZE_AT_MOST = 500
+MARGIN = timedelta(hours=38)  # a local day lies within this of its date in every zone
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One end of a range: a local day, or an instant."""
+
+    day: date | None
+    instant: datetime
+
+
+def bound(params: Mapping[str, str], name: str, account: Account) -> Bound | None:
+    """`from` or `to`: `2026-11-20` is a day of the account, with a time and an offset it is an instant."""
+    text = params.get(name)
+    if not text:
+        return None
+    try:
+        day = parse_date(text)
+        if day is not None:
+            return Bound(day, start_of(day, account).astimezone(UTC))
+        # A plus sign in a query string arrives as a space.
+        instant = parse_datetime(text.replace(" ", "+")) if "T" in text else None
+        if instant is not None and instant.tzinfo is not None:
+            return Bound(None, instant.astimezone(UTC))
+    except (ValueError, OverflowError):
+        pass
+    raise Invalid(name, f"{name} is a date such as 2026-11-20, or an instant such as 2026-11-20T10:00:00Z.")
+
+
+def date_range(params: Mapping[str, str], account: Account) -> tuple[Bound | None, Bound | None]:
+    """`from` and `to`, half-open.
+
+    Raises:
+        Invalid: one cannot be read, or the range is the wrong way round.
+    """
+    start, end = bound(params, "from", account), bound(params, "to", account)
+    if start and end and start.instant > end.instant:
+        raise Invalid("to", "to is earlier than from.")
+    return start, end
+
+
+def day_range(params: Mapping[str, str], account: Account, default_days: int) -> tuple[date, date]:
+    """`from` and `to` as local days, for totals that are kept by day; the last `default_days` without.
+
+    Raises:
+        Invalid: an end is an instant inside of a day, which totals by day cannot answer.
+    """
+
+    start, end = date_range(params, account)
+    last = _whole_day(end, "to", account) if end else today(account) + timedelta(days=1)
+    first = _whole_day(start, "from", account) if start else last - timedelta(days=default_days)
+    return first, max(first, last)
+
+
+def _whole_day(limit: Bound, name: str, account: Account) -> date:
+    if limit.day is not None:
+        return limit.day
+    local = limit.instant.astimezone(account.zone)
+    if local.time() != time.min:
+        message = f"{name} lies within a day of {account.time_zone}; give a date, or granularity=hour."
+        raise Invalid(name, message)
+    return local.date()
+
+
+def hour_range(params: Mapping[str, str], account: Account, at_most: timedelta) -> tuple[datetime, datetime]:
+    """`from` and `to` as instants, for points by the hour; the last 24 hours without.
+
+    Raises:
+        Invalid: the range is longer than `at_most`.
+    """
+    start, end = date_range(params, account)
+    now = timezone.now()
+    last = end.instant if end else now
+    first = start.instant if start else last - timedelta(days=1)
+    if last - first > at_most:
+        raise Invalid("from", f"granularity=hour covers at most {at_most.days} days.")
+    return first, max(first, last)
+
+
+def days_ago(account: Account, days: int) -> Bound:
+    """The local day so many days before today, as the start of a range."""
+    day = today(account) - timedelta(days=days)
+    return Bound(day, start_of(day, account).astimezone(UTC))
+
+
+def ledger_range(start: Bound | None, end: Bound | None) -> Q:
+    """Ledger rows of a range. A day means the local day that the record froze."""
+    condition = Q()
+    if start is not None:
+        if start.day is None:
+            condition &= Q(occurred_at__gte=start.instant)
+        else:
+            condition &= Q(local_day__gte=start.day, occurred_at__gte=start.instant - MARGIN)
+    if end is not None:
+        if end.day is None:
+            condition &= Q(occurred_at__lt=end.instant)
+        else:
+            condition &= Q(local_day__lt=end.day, occurred_at__lt=end.instant + MARGIN)
+    return condition
+
+
+def record_filter(params: Mapping[str, str], account: Account) -> Q:
+    """The ledger rows of an account that a history or export request asks for.
+
+    Names are looked up first, so that the ledger is filtered by ids; a name that
+    nobody has used matches nothing.
+    """
+    condition = Q(account_id=account.pk) & ledger_range(*date_range(params, account))
+    if status := params.get("status"):
+        known = {label: value for value, label in Status.choices}
+        if status not in known:
+            raise Invalid("status", f"status is one of {', '.join(map(str, known))}.")
+        condition &= Q(status=known[status])
+    if operation := params.get("operation"):
+        condition &= Q(operation_id__in=_ids(Operation.objects.filter(slug=operation)))
+    models = {path: params[name] for name, path in _MODEL_PARTS.items() if params.get(name)}
+    if models:
+        condition &= Q(model_id__in=_ids(Model.objects.filter(**models)))
+    if session := params.get("session"):
+        condition &= Q(session_id__in=_ids(Session.objects.filter(account=account, name=session)))
+    if campaign := params.get("campaign"):
+        condition &= Q(campaign_id__in=_ids(Campaign.objects.filter(account=account, name=campaign)))
+    if user := params.get("user"):
+        members = Member.objects.filter(account=account, user__email=normal_email(user))
+        condition &= Q(user_id__in=list(members.values_list("user_id", flat=True)))
+    if key := params.get("key"):
+        condition &= Q(key_id__in=_ids(Key.objects.filter(prefix=key)))
+    if reference := params.get("reference"):
+        condition &= Q(reference=reference)
+    if request_id := params.get("request_id"):
+        condition &= Q(detail__account_id=account.pk, detail__request_id=request_id)
+    return condition
+
+
+_MODEL_PARTS = {"provider": "provider", "model": "name", "variant": "variant"}
+
+
+def _ids(rows: object) -> list[int]:
+    return list(rows.order_by().values_list("id", flat=True))  # type: ignore[attr-defined]
+
+
+def page_size(params: Mapping[str, str]) -> int:
+    """`page_size`: 50 unless told, at most 500."""
+    text = params.get("page_size", "")
+    if not text:
+        return PAGE_SIZE
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= PAGE_SIZE_AT_MOST):
+        raise Invalid("page_size", f"page_size is a whole number from 1 to {PAGE_SIZE_AT_MOST}.")
+    return int(text)
+
+
+def choice(params: Mapping[str, str], name: str, choices: tuple[str, ...], default: str | None) -> str | None:
+    value = params.get(name) or default
+    if value is not None and value not in choices:
+        raise Invalid(name, f"{name} is one of {', '.join(choices)}.")
+    return value

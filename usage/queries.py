@@ -1,0 +1,285 @@
+"""Every read that the API, the pages, the console and the reports share.
+
+Days are the account's own: a range [start, end) of local days means the days that
+records froze when they were written. All totals come from rollups.
+"""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from django.db.models import F, Max, Q, QuerySet
+from django.utils import timezone
+
+from accounts.models import Account
+from usage import price_book as price_books
+from usage.costs import Cost
+from usage.fields import COST_PLACES, QUANTITY_PLACES, ExactTotal, scale_down, scale_up
+from usage.models import Operation, Record, Rollup, RollupUnit, Status
+from usage.price_book import MeterEntry, OperationEntry, PriceBook, operation_entries
+from usage.representation import read_rows, represent
+
+
+def today(account: Account) -> date:
+    return timezone.now().astimezone(account.zone).date()
+
+
+def month_of(day: date) -> tuple[date, date]:
+    """The calendar month of a day: its first day, and the first of the next month."""
+    start = day.replace(day=1)
+    return start, (start + timedelta(days=32)).replace(day=1)
+
+
+def start_of(day: date, account: Account) -> datetime:
+    """The instant at which a local day begins in the account's zone."""
+    return datetime(day.year, day.month, day.day, tzinfo=account.zone)
+
+
+def _days(account: Account, start: date | None, end: date | None) -> Q:
+    condition = Q(account_id=account.pk)
+    if start is not None:
+        condition &= Q(local_day__gte=start)
+    if end is not None:
+        condition &= Q(local_day__lt=end)
+    return condition
+
+
+def operation_of(book: PriceBook, operation_id: int) -> OperationEntry:
+    """An operation by id; one that another process has just added is fetched."""
+    if operation_id not in book.operations_by_id:
+        book.add_operations(operation_entries(Operation.objects.filter(pk=operation_id)))
+    return book.operations_by_id[operation_id]
+
+
+def cost(account: Account, start: date | None = None, end: date | None = None) -> Cost:
+    """What the account's usage costs in a range of local days; without a range, ever."""
+    result = Cost(price_books.current())
+    for day, usd in (
+        Rollup.objects.filter(_days(account, start, end))
+        .values_list("local_day")
+        .annotate(total=ExactTotal("cost"))
+        .order_by("local_day")
+    ):
+        result.add(day, usd)
+    return result
+
+
+def daily_cost(account: Account, start: date, end: date) -> list[tuple[date, Cost]]:
+    """The cost of each local day of a range; days without usage are zero."""
+    spent = cost(account, start, end)
+    days = [start + timedelta(days=n) for n in range((end - start).days)]
+    return [(day, Cost(spent.book, {day: spent.by_day.get(day, 0)})) for day in days]
+
+
+@dataclass(slots=True)
+class OperationTotal:
+    """What one operation did in a range. `quantities` by unit slug, without failed calls' status split."""
+
+    slug: str
+    name: str
+    cost: Cost
+    count: int = 0
+    errors: int = 0
+    unpriced: int = 0
+    quantities: dict[str, Decimal] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Summary:
+    """A range at a glance."""
+
+    operations: int
+    references: int
+    by_operation: dict[str, OperationTotal]
+    last_used_at: datetime | None
+
+
+def summary(account: Account, start: date, end: date) -> Summary:
+    """Records, distinct references, totals by operation, and the last use, of a range of local days."""
+    book = price_books.current()
+    found: dict[str, OperationTotal] = {}
+    rows = (
+        Rollup.objects.filter(_days(account, start, end))
+        .values_list("operation_id", "local_day", "status")
+        .annotate(count=ExactTotal("records"), gaps=ExactTotal("unpriced"), usd=ExactTotal("cost"))
+        .order_by("local_day")
+    )
+    for operation_id, day, status, count, unpriced, usd in rows:
+        operation = operation_of(book, operation_id)
+        entry = found.get(operation.slug)
+        if entry is None:
+            entry = found[operation.slug] = OperationTotal(operation.slug, operation.name, Cost(book))
+        entry.cost.add(day, usd)
+        entry.count += count
+        entry.unpriced += unpriced
+        entry.errors += count if status == Status.ERROR else 0
+    for operation_id, unit_id, quantity in _quantities(account, start, end, "operation_id", "unit_id"):
+        unit = book.units_by_id.get(unit_id)
+        if unit is not None:
+            entry = found[operation_of(book, operation_id).slug]
+            entry.quantities[unit.slug] = quantity
+    ordered = dict(sorted(found.items(), key=lambda item: (-item[1].cost.scaled, item[0])))
+    return Summary(
+        operations=sum(entry.count for entry in found.values()),
+        references=distinct_references(account, start, end),
+        by_operation=ordered,
+        last_used_at=last_used_at(account),
+    )
+
+
+@dataclass(slots=True)
+class DayUsage:
+    """One operation on one local day: records and quantities (by unit slug, 10⁻⁴) of successful calls,
+    and the cost (10⁻¹⁰ USD) of all calls."""
+
+    day: date
+    operation: str
+    records: int = 0
+    cost: int = 0
+    quantities: dict[str, int] = field(default_factory=dict)
+
+
+def daily_usage(account: Account, start: date, end: date) -> list[DayUsage]:
+    """Usage by local day and operation."""
+    book = price_books.current()
+    found: dict[tuple[date, int], DayUsage] = {}
+    rows = Rollup.objects.filter(_days(account, start, end)).order_by("local_day", "operation_id")
+    for day, operation_id, status, count, usd in rows.values_list(
+        "local_day", "operation_id", "status"
+    ).annotate(count=ExactTotal("records"), usd=ExactTotal("cost")):
+        slug = operation_of(book, operation_id).slug
+        usage = found.setdefault((day, operation_id), DayUsage(day, slug))
+        usage.cost += usd
+        usage.records += count if status == Status.SUCCESS else 0
+    for day, operation_id, unit_id, quantity in _quantities(
+        account, start, end, "local_day", "operation_id", "unit_id", status=Status.SUCCESS
+    ):
+        unit = book.units_by_id.get(unit_id)
+        if unit is not None:
+            found[(day, operation_id)].quantities[unit.slug] = scale_up(quantity, QUANTITY_PLACES)
+    return list(found.values())
+
+
+def _quantities(
+    account: Account, start: date | None, end: date | None, *by: str, **only: object
+) -> list[tuple]:
+    """(…by, quantity) rows; rows that were taken back to nothing are left out."""
+    rows = (
+        RollupUnit.objects.filter(_days(account, start, end), unit_id__gt=0, **only)
+        .values_list(*by)
+        .annotate(total=ExactTotal("quantity"))
+        .order_by(*by)
+    )
+    return [(*key, scale_down(quantity, QUANTITY_PLACES)) for *key, quantity in rows if quantity]
+
+
+def distinct_references(account: Account, start: date, end: date) -> int:
+    """How many different references (such as generations) the range's records name."""
+    named = Record.objects.filter(account=account, reference__gt="").order_by()
+    # Most accounts never name one: the index says so at once.
+    if not named.exists():
+        return 0
+    return named.filter(in_days(account, start, end), counts=1).values("reference").distinct().count()
+
+
+def in_days(account: Account, start: date | None, end: date | None) -> Q:
+    """Ledger rows of a range of local days. The instants bound the index range; the day decides.
+
+    A day's instants lie within 26 hours of it in every zone, also in one since left.
+    """
+    margin = timedelta(hours=38)
+    condition = Q()
+    if start is not None:
+        condition &= Q(local_day__gte=start, occurred_at__gte=start_of(start, account) - margin)
+    if end is not None:
+        condition &= Q(local_day__lt=end, occurred_at__lt=start_of(end, account) + margin)
+    return condition
+
+
+def last_used_at(account: Account) -> datetime | None:
+    return Record.objects.filter(account=account).aggregate(last=Max("occurred_at"))["last"]
+
+
+@dataclass(slots=True)
+class MeterTotal:
+    """What a meter has counted in its window."""
+
+    slug: str
+    name: str
+    aggregation: str
+    unit: str
+    used: Decimal
+    window: str
+    resets_at: datetime
+
+
+def meters(account: Account) -> list[MeterTotal]:
+    """Every meter with usage in the calendar month, in the catalogue's order."""
+    book = price_books.current()
+    start, end = month_of(today(account))
+    sums = {
+        (operation_of(book, operation_id).slug, book.units_by_id[unit_id].slug): quantity
+        for operation_id, unit_id, quantity in _quantities(
+            account, start, end, "operation_id", "unit_id", status=Status.SUCCESS
+        )
+        if unit_id in book.units_by_id and not book.units_by_id[unit_id].informational
+    }
+    counts: dict[str, int] = {}
+    costs: dict[str, int] = {}
+    for operation_id, status, count, usd in (
+        Rollup.objects.filter(_days(account, start, end))
+        .values_list("operation_id", "status")
+        .annotate(count=ExactTotal("records"), usd=ExactTotal("cost"))
+        .order_by()
+    ):
+        slug = operation_of(book, operation_id).slug
+        costs[slug] = costs.get(slug, 0) + usd
+        if status == Status.SUCCESS:
+            counts[slug] = counts.get(slug, 0) + count
+    resets_at = start_of(end, account)
+    totals = [
+        MeterTotal(
+            slug=m.slug,
+            name=m.name,
+            aggregation=m.aggregation,
+            unit=m.shown_as,
+            used=_used(m, sums, counts, costs),
+            window="calendar_month",
+            resets_at=resets_at,
+        )
+        for m in book.meters
+    ]
+    return [meter for meter in totals if meter.used]
+
+
+def _used(
+    meter: MeterEntry, sums: dict[tuple[str, str], Decimal], counts: dict[str, int], costs: dict[str, int]
+) -> Decimal:
+    def counted(operation: str) -> bool:
+        return not meter.operations or operation in meter.operations
+
+    if meter.aggregation == "sum":
+        parts = (q for (op, unit), q in sums.items() if unit in meter.units and counted(op))
+        return sum(parts, Decimal(0))
+    if meter.aggregation == "count":
+        return Decimal(sum(count for op, count in counts.items() if counted(op)))
+    usd = sum(usd for op, usd in costs.items() if counted(op))
+    return Decimal(usd).scaleb(-COST_PLACES)
+
+
+def last_records(account: Account, n: int = 10) -> list[dict]:
+    """The newest records in the API's form, with instants as datetimes and the operation's name."""
+    book = price_books.current()
+    rows = read_rows(newest_first(Record.objects.filter(account=account))[:n])
+    shown = []
+    for row in rows:
+        record = represent(row, book)
+        record["occurred_at"] = row.occurred_at
+        operation = book.operations.get(row.operation)
+        record["operation_name"] = operation.name if operation else row.operation
+        shown.append(record)
+    return shown
+
+
+def newest_first(records: QuerySet) -> QuerySet:
+    return records.order_by(F("occurred_at").desc(), F("id").desc())
