@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 
 from babel.dates import format_date, format_datetime
-from babel.numbers import format_currency, format_decimal, get_currency_precision, get_currency_symbol
+from babel.numbers import format_currency, format_decimal, get_currency_name, get_currency_precision
 
 LOCALE = "en_US"
 LOCALES = {"INR": "en_IN"}  # lakhs and crores: ₹1,23,456.78
@@ -105,9 +105,9 @@ def latency(milliseconds: int | None) -> str:
 
 
 def moment(local: datetime, today: date) -> str:
-    """A local time without what goes without saying: 14:03 today, 19 Nov, 14:03, 31 Dec 2025, 14:03."""
+    """A local time without what goes without saying: today, 14:03; 19 Nov, 14:03; 31 Dec 2025, 14:03."""
     if local.date() == today:
-        return f"Today, {local:%H:%M}"
+        return f"today, {local:%H:%M}"
     return f"{day(local.date(), today)}, {local:%H:%M}"
 
 
@@ -127,9 +127,9 @@ def month(value: date) -> str:
     return format_date(value, "MMMM y", locale=LOCALE)
 
 
-def symbol(currency: str) -> str:
-    """The sign that stands for a currency, such as ₹; its code when there is none."""
-    return get_currency_symbol(currency, locale=LOCALES.get(currency, LOCALE))
+def currency_name(currency: str) -> str:
+    """What a currency is called, such as Indian Rupee; its code when nobody knows it."""
+    return get_currency_name(currency, locale=LOCALE)
 
 
 def _counted(value: Decimal, unit: str) -> str:

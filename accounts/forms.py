@@ -1,0 +1,119 @@
+"""Forms of the sign-in and of the pages about oneself and one's account."""
+
+from functools import lru_cache
+from zoneinfo import available_timezones
+
+from django import forms
+from django.contrib.auth.forms import AuthenticationForm
+from django.db import transaction
+from django.http import HttpRequest
+
+from accounts import audit
+from accounts.models import Account, User
+
+# Regions as people know them; the rest of the database is aliases kept for old systems.
+REGIONS = (
+    *("Africa", "America", "Antarctica", "Arctic", "Asia"),
+    *("Atlantic", "Australia", "Europe", "Indian", "Pacific"),
+)
+
+
+class SignInForm(AuthenticationForm):
+    """E-mail and password. Says the same whether the address is known or not."""
+
+    error_messages = {
+        "invalid_login": "That e-mail and password do not match. Check both and try again.",
+        "inactive": "That e-mail and password do not match. Check both and try again.",
+    }
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        email = self.fields["username"] = forms.EmailField(
+            label="E-mail",
+            max_length=254,
+            widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
+            error_messages={"required": "Enter your e-mail.", "invalid": "That is not an e-mail address."},
+        )
+        self.order_fields(["username", "password"])
+        email.widget.attrs["spellcheck"] = "false"
+        self.fields["password"].error_messages["required"] = "Enter your password."
+
+
+class AuditedForm(forms.ModelForm):
+    """Writes only the fields that were changed, and what they were into the audit trail, or neither."""
+
+    def save_changes(self, action: str, request: HttpRequest, actor: User, account: Account) -> bool:
+        """Save a valid form; False when nothing is different from what is stored."""
+        with transaction.atomic():
+            stored = type(self.instance)._default_manager.select_for_update().get(pk=self.instance.pk)
+            changed = [n for n in self.fields if getattr(stored, n) != self.cleaned_data[n]]
+            if not changed:
+                return False
+            before = {name: getattr(stored, name) for name in changed}
+            after = {name: self.cleaned_data[name] for name in changed}
+            self.instance.save(update_fields=changed)
+            audit.write(
+                action, actor=actor, account=account, subject=str(stored), before=before, after=after,
+                request=request,
+            )  # fmt: skip
+        return True
+
+
+class ProfileForm(AuditedForm):
+    class Meta:
+        model = User
+        fields = ("name",)
+        labels = {"name": "Your name"}
+        help_texts = {"name": "How the members of your accounts see you."}
+        widgets = {"name": forms.TextInput(attrs={"autocomplete": "name"})}
+
+
+class AccountForm(AuditedForm):
+    """Name, time zone and currency of an account.
+
+    Args:
+        currencies: (code, name) of each currency that amounts can be shown in.
+    """
+
+    class Meta:
+        model = Account
+        fields = ("name", "time_zone", "currency")
+        labels = {"name": "Account name", "time_zone": "Time zone", "currency": "Currency"}
+        help_texts = {
+            "time_zone": "Decides on which day and in which month a record counts. "
+            "What was recorded before keeps its day.",
+            "currency": "Shown beside US dollars.",
+        }
+        widgets = {
+            "name": forms.TextInput(attrs={"autocomplete": "organization"}),
+            "time_zone": forms.Select,
+            "currency": forms.Select,
+        }
+
+    def __init__(self, *args: object, currencies: list[tuple[str, str]], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        account = self.instance
+        known = [code for code, _ in currencies]
+        extra = [] if account.currency in known else [(account.currency, account.currency)]
+        self.fields["currency"] = self._choices("currency", currencies + extra)
+        zones = zone_choices()
+        if not any(account.time_zone == zone for _, group in zones for zone, _ in group):
+            zones = [("Now", [(account.time_zone, account.time_zone)]), *zones]
+        self.fields["time_zone"] = self._choices("time_zone", zones)
+
+    def _choices(self, name: str, choices: list) -> forms.ChoiceField:
+        field = self.fields[name]
+        return forms.ChoiceField(
+            choices=choices, label=field.label, help_text=field.help_text, initial=field.initial
+        )
+
+
+@lru_cache(maxsize=1)
+def zone_choices() -> list[tuple[str, list[tuple[str, str]]]]:
+    """Time zones by region, as a select shows them: UTC first, then Asia: Kolkata, …"""
+    groups: dict[str, list[tuple[str, str]]] = {region: [] for region in REGIONS}
+    for zone in sorted(available_timezones()):
+        region, _, place = zone.partition("/")
+        if region in groups and place:
+            groups[region].append((zone, place.replace("_", " ")))
+    return [("Everywhere", [("UTC", "UTC")]), *groups.items()]

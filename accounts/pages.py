@@ -1,0 +1,76 @@
+"""What every page of a signed-in user knows: who it is, and which account they work in."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import cast
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+
+from accounts.authentication import current_account
+from accounts.errors import NotYours
+from accounts.models import Account, Member, User
+
+MANAGING_ROLES = (Member.Role.OWNER, Member.Role.ADMIN)
+
+
+class AccountRequest(HttpRequest):
+    """A request that has passed `account_page`."""
+
+    user: User
+    account: Account
+    membership: Member
+    memberships: list[Member]
+    may_manage: bool
+    account_query: str
+
+
+Page = Callable[..., HttpResponse]
+
+
+def account_page(view: Page) -> Callable[..., HttpResponse]:
+    """Only for the signed-in; the view finds `request.account` and the user's place in it.
+
+    An account that is not theirs does not exist for them: 404. What is shown is never
+    kept by a cache, so that nothing is left on the screen of whoever comes after sign-out.
+    """
+
+    @login_required
+    @never_cache
+    @wraps(view)
+    def page(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        try:
+            account = current_account(request, cast(User, request.user))
+        except NotYours as error:
+            if error.error == "no_account":
+                return render(request, "accounts/no_account.html", status=404)
+            raise Http404(error.message) from error
+        _enter(cast(AccountRequest, request), account)
+        return view(request, *args, **kwargs)
+
+    return page
+
+
+def _enter(request: AccountRequest, account: Account) -> None:
+    memberships = Member.objects.filter(user=request.user).select_related("account")
+    request.memberships = list(memberships.order_by("account__name", "id"))
+    request.account = account
+    request.membership = next(m for m in request.memberships if m.account_id == account.pk)
+    request.may_manage = request.membership.role in MANAGING_ROLES
+    # A link may name another account than the one switched to; the tabs stay with it.
+    request.account_query = f"?account={account.public_id}" if "account" in request.GET else ""
+
+
+def managers_change(view: Page) -> Page:
+    """Everybody in the account may look; only its owners and admins may post."""
+
+    @wraps(view)
+    def guarded(request: AccountRequest, *args: object, **kwargs: object) -> HttpResponse:
+        if request.method not in ("GET", "HEAD") and not request.may_manage:
+            raise PermissionDenied("Only an owner or an admin may change the account.")
+        return view(request, *args, **kwargs)
+
+    return guarded

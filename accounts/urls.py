@@ -1,0 +1,12 @@
+"""Pages under /accounts/."""
+
+from django.urls import path
+
+from accounts import views
+
+urlpatterns = [
+    path("login/", views.login, name="login"),
+    path("logout/", views.logout, name="logout"),
+    path("switch/", views.switch, name="switch_account"),
+    path("theme/", views.theme, name="theme"),
+]

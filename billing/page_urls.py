@@ -1,0 +1,13 @@
+"""Pages under /settings/: one list, in the order of the tabs (templates/settings/base.html)."""
+
+from django.urls import path
+
+from accounts import views as accounts_views
+from billing import views
+
+urlpatterns = [
+    path("settings/usage/", views.usage, name="settings_usage"),
+    path("settings/profile/", accounts_views.profile, name="settings_profile"),
+    path("settings/account/", views.account, name="settings_account"),
+    path("settings/keys/", accounts_views.keys, name="settings_keys"),
+]

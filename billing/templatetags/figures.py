@@ -1,0 +1,58 @@
+"""Figures in templates: rounded to be read, exact on demand.
+
+`exact on demand` is a <details> of its own: it opens by click, tap or keyboard, without
+JavaScript, and its summary shows the same by hovering.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from usage import formatting
+
+register = template.Library()
+
+
+def disclosure(shown: str, exact: str) -> SafeString:
+    return format_html(
+        '<details class="exact" name="exact"><summary title="Exactly {1}">{0}</summary>'
+        '<span class="full">Exactly {1}</span></details>',
+        shown,
+        exact,
+    )
+
+
+@register.simple_tag
+def amount(value: Decimal | str, currency: str) -> SafeString | str:
+    """An amount in its currency's digits, every digit on demand."""
+    value = Decimal(value)
+    shown = formatting.money(value, currency)
+    return disclosure(shown, formatting.exact_money(value, currency)) if value else shown
+
+
+@register.simple_tag
+def measured(value: Decimal, unit: str) -> SafeString | str:
+    """A quantity with its unit; when its reading hides digits (1.5 MiB), they come on demand."""
+    shown, exact = formatting.in_unit(value, unit), formatting.exact_quantity(value, unit)
+    return shown if shown == exact else disclosure(shown, exact)
+
+
+@register.filter
+def grouped(value: Decimal | int) -> str:
+    return formatting.quantity(value)
+
+
+@register.simple_tag(takes_context=True)
+def moment(context: template.Context, value: datetime) -> SafeString:
+    """An instant on the account's clock; to the second by hovering, and in machine's terms for machines."""
+    local = value.astimezone(context["request"].account.zone)
+    shown = formatting.moment(local, datetime.now(local.tzinfo).date())
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        value.isoformat(timespec="milliseconds"),
+        formatting.exact_moment(local),
+        shown,
+    )

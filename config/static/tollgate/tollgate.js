@@ -1,0 +1,34 @@
+// Every page works without this. With it, what was opened closes again, and code can be copied.
+"use strict";
+
+const OPEN = "details.exact[open], details.menu[open]";
+
+function closeAll(except) {
+  for (const opened of document.querySelectorAll(OPEN)) {
+    if (!except || !opened.contains(except)) opened.open = false;
+  }
+}
+
+document.addEventListener("click", (event) => closeAll(event.target));
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const opened = document.activeElement?.closest(OPEN) ?? document.querySelector(OPEN);
+  closeAll();
+  opened?.querySelector("summary").focus();
+});
+
+function addCopyButton(block) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "button button-plain copy";
+  button.textContent = "Copy";
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(block.textContent);
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+  block.after(button);
+}
+
+if (navigator.clipboard) document.querySelectorAll(".code-block").forEach(addCopyButton);
