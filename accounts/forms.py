@@ -110,10 +110,10 @@ class AccountForm(AuditedForm):
 
 @lru_cache(maxsize=1)
 def zone_choices() -> list[tuple[str, list[tuple[str, str]]]]:
-    """Time zones by region, as a select shows them: UTC first, then Asia: Kolkata, …"""
+    """Time zones by region, as a select shows them: UTC first, then Africa/Abidjan and so on"""
     groups: dict[str, list[tuple[str, str]]] = {region: [] for region in REGIONS}
     for zone in sorted(available_timezones()):
         region, _, place = zone.partition("/")
         if region in groups and place:
-            groups[region].append((zone, place.replace("_", " ")))
+            groups[region].append((zone, zone.replace("_", " ")))
     return [("Everywhere", [("UTC", "UTC")]), *groups.items()]

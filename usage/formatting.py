@@ -61,14 +61,14 @@ def in_unit(value: Decimal, unit: str) -> str:
         return duration(value)
     if unit == "USD":
         return money(value, "USD")
-    return f"{quantity(value)}{NO_BREAK_SPACE}{_counted(value, unit)}"
+    return f"{quantity(value)} {_counted(value, unit)}"
 
 
 def exact_quantity(value: Decimal, unit: str) -> str:
     """The same quantity with every digit, in its own unit."""
     if unit == "USD":
         return exact_money(value, "USD")
-    return f"{quantity(value)}{NO_BREAK_SPACE}{_counted(value, unit)}"
+    return f"{quantity(value)} {_counted(value, unit)}"
 
 
 def size(value: Decimal | int) -> str:
