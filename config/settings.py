@@ -15,7 +15,8 @@ from csp.constants import NONE, SELF
 from config.environment import Environment, refuse
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = Environment(BASE_DIR / ".tollgate.env")
+SECRETS_FILE = BASE_DIR / ".tollgate.env"
+env = Environment(SECRETS_FILE)
 
 DEBUG = env.flag("DEBUG", default=False)
 PORT = env.whole_number("PORT", 8000, 1, 65535)
@@ -219,3 +220,46 @@ TESTING = "pytest" in sys.modules
 if TESTING:
     # Argon2 is slow on purpose; tests make hundreds of users.
     PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+UNFOLD = {
+    "SITE_TITLE": "Tollgate",
+    "SITE_HEADER": "Tollgate",
+    "SITE_SUBHEADER": "Usage, quotas and billing",
+    "SITE_URL": "/",
+    "SITE_ICON": "config.admin_site.mark",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "config.admin_site.mark"}],
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "6px",
+    "STYLES": ["config.admin_site.stylesheet"],
+    "DASHBOARD_CALLBACK": "config.admin_site.first_page",
+    "SIDEBAR": {"show_search": True, "navigation": "config.admin_site.navigation"},
+    # The colours of tollgate.css as Unfold's two scales.
+    "COLORS": {
+        "base": {
+            "50": "#f7f7f4",
+            "100": "#f1f1ed",
+            "200": "#e3e3dd",
+            "300": "#cfd1ca",
+            "400": "#a6aba1",
+            "500": "#6b7066",
+            "600": "#4b4f48",
+            "700": "#3b3f39",
+            "800": "#2e322d",
+            "900": "#1b1d1a",
+            "950": "#131412",
+        },
+        "primary": {
+            "50": "#f1f8f6",
+            "100": "#e6f1ee",
+            "200": "#c3e2da",
+            "300": "#8fd0c1",
+            "400": "#4cc9b0",
+            "500": "#35b39b",
+            "600": "#0b6b5b",
+            "700": "#085447",
+            "800": "#074439",
+            "900": "#06372f",
+            "950": "#04231e",
+        },
+    },
+}

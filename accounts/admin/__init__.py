@@ -1,0 +1,8 @@
+"""The admin of accounts, and what the other apps' admins build on.
+
+Split by noun; importing this package registers everything.
+"""
+
+from accounts.admin import account, keys, trail, users
+
+__all__ = ["account", "keys", "trail", "users"]

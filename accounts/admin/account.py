@@ -1,0 +1,244 @@
+"""Accounts and their members. An account is deleted on a page of its own, which asks why."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from unfold.admin import TabularInline
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+
+from accounts import lifecycle
+from accounts.admin.acts import Act, act_page, object_or_404
+from accounts.admin.base import TollgateAdmin, ViewOnly
+from accounts.admin.display import code, linked, moment_column
+from accounts.admin.fields import ReasonForm, SuggestingInput
+from accounts.admin.keys import KEY_STATES, key_state
+from accounts.models import Account, Key, Member, User
+
+Fact = tuple[str, object]
+lost_with_an_account: list[Callable[[Account], Iterable[Fact]]] = []
+"""What the page that deletes an account counts; apps above add what they hold of it."""
+
+COMMON_ZONES = ["UTC", "Asia/Kolkata", "Asia/Kathmandu", "Europe/London", "America/New_York"]
+
+
+class AccountForm(forms.ModelForm):
+    class Meta:
+        model = Account
+        fields = ("name", "external_id", "time_zone", "currency")
+        widgets = {
+            "time_zone": SuggestingInput(suggestions=COMMON_ZONES),
+            "currency": SuggestingInput(suggestions=["INR", "USD", "EUR"]),
+        }
+
+    def clean_external_id(self) -> str | None:
+        return self.cleaned_data["external_id"] or None
+
+
+class NewAccountForm(AccountForm):
+    """A business account; a personal one comes with its user."""
+
+    owner = forms.ModelChoiceField(
+        User.objects.all(), required=False, help_text="Becomes the first member, as owner. May be empty."
+    )
+
+
+class MemberInline(TabularInline):
+    model = Member
+    fields = ("user", "role")
+    autocomplete_fields = ("user",)
+    extra = 0
+    show_change_link = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _takes_members(obj) and super().has_add_permission(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _takes_members(obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _takes_members(obj) and super().has_delete_permission(request, obj)
+
+
+class KeyInline(ViewOnly, TabularInline):
+    model = Key
+    fields = ("prefix", "name", "state", "used", "expires")
+    readonly_fields = fields
+    extra = 0
+    show_change_link = True
+    verbose_name_plural = "keys"
+
+    used = moment_column("last_used_at", "last used")
+    expires = moment_column("expires_at", "expires")
+
+    @display(description="state", label=KEY_STATES)
+    def state(self, key: Key) -> str:
+        return key_state(key)
+
+
+def _takes_members(account: Account | None) -> bool:
+    return account is None or account.kind == Account.Kind.BUSINESS
+
+
+@admin.register(Account)
+class AccountAdmin(TollgateAdmin):
+    list_display = (
+        "name",
+        "account_id",
+        "kind_shown",
+        "external_id",
+        "person",
+        "time_zone",
+        "currency",
+        "opened",
+    )
+    list_select_related = ("person",)
+    list_filter = (("kind", ChoicesDropdownFilter),)
+    search_fields = ("name", "=public_id", "=external_id", "=members__user__email")
+    search_help_text = "Name, account id, external id or a member's e-mail"
+    inlines = (MemberInline, KeyInline)
+    actions_detail = ("delete_with_reason",)
+    fieldsets = (
+        (None, {"fields": (("name", "account_id"), ("kind_shown", "person"), "external_id")}),
+        ("Shown in", {"fields": (("time_zone", "currency"),)}),
+        ("When", {"fields": ("opened",)}),
+    )
+    add_fieldsets = (
+        (
+            None,
+            {
+                "fields": ("name", "external_id", "owner", ("time_zone", "currency")),
+                "description": "A business account, on the default plan. A personal one comes with its user.",
+            },
+        ),
+    )
+    readonly_fields = ("account_id", "kind_shown", "person", "opened")
+
+    opened = moment_column("created_at", "opened")
+
+    @display(description="account id", ordering="public_id")
+    def account_id(self, account: Account) -> str:
+        return code(account.public_id)
+
+    @display(description="kind", ordering="kind", label={"personal": "info", "business": "primary"})
+    def kind_shown(self, account: Account) -> str:
+        return account.kind
+
+    def account_of(self, obj: Account) -> Account:
+        return obj
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(
+            request, obj, change, **{**kwargs, "form": AccountForm if obj else NewAccountForm}
+        )
+
+    def get_inlines(self, request: HttpRequest, obj: Any) -> tuple[type[TabularInline], ...]:
+        return self.inlines if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Account, form: Any, change: Any) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        fields = {name: form.cleaned_data[name] for name in ("external_id", "time_zone", "currency")}
+        opened = lifecycle.open_business_account(
+            form.cleaned_data["name"], owner=form.cleaned_data["owner"], **fields
+        )
+        obj.__dict__.update(opened.__dict__)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never by Django's own page, which asks for no reason; see `delete_with_reason`."""
+        return False
+
+    def has_delete_with_reason_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return request.user.has_perm("accounts.delete_account")  # type: ignore[union-attr]
+
+    @action(
+        description="Delete account",
+        url_path="delete-account",
+        permissions=["delete_with_reason"],
+        icon="delete_forever",
+        variant=ActionVariant.DANGER,
+    )
+    def delete_with_reason(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        account = object_or_404(self, request, object_id)
+        form = ReasonForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            lifecycle.delete_account(account, actor=request.user, reason=form.cleaned_data["reason"])  # type: ignore[arg-type]
+            messages.success(request, f"The account {account.name} and its records were deleted.")
+            return HttpResponseRedirect(reverse("admin:accounts_account_changelist"))
+        return act_page(self, request, account, self._deletion(account), form)
+
+    @staticmethod
+    def _deletion(account: Account) -> Act:
+        lost: list[Fact] = [
+            ("Account", f"{account.name} ({account.public_id})"),
+            ("Members", f"{account.members.count():,}"),
+            ("Keys", f"{account.keys.count():,}"),
+        ]
+        for count in lost_with_an_account:
+            lost.extend(count(account))
+        person = account.person
+        if person is not None and not person.is_staff:
+            lost.append(("User", f"{person.email}, unless they are a member of another account"))
+        return Act(
+            title=f"Delete {account.name}?",
+            text="This removes the account with its ledger and its totals. It cannot be undone."
+            " What stays is the entry in the audit trail.",
+            facts=lost,
+            submit="Delete account and records",
+            dangerous=True,
+        )
+
+
+class MemberForm(forms.ModelForm):
+    class Meta:
+        model = Member
+        fields = ("account", "user", "role")
+
+    def clean_account(self) -> Account:
+        account = self.cleaned_data["account"]
+        if not _takes_members(account):
+            raise forms.ValidationError("A personal account has no members besides its person.")
+        return account
+
+
+@admin.register(Member)
+class MemberAdmin(TollgateAdmin):
+    """Who belongs to which account; the person of a personal account stays its owner."""
+
+    form = MemberForm
+    list_display = ("member", "account_link", "role", "since")
+    list_select_related = ("account", "user")
+    list_filter = (("role", ChoicesDropdownFilter),)
+    search_fields = ("user__email", "user__name", "account__name", "=account__public_id")
+    search_help_text = "E-mail, name, account or account id"
+    autocomplete_fields = ("account", "user")
+    ordering = ("-id",)
+
+    since = moment_column("created_at", "member since")
+
+    @display(description="member", ordering="user__email")
+    def member(self, member: Member) -> str:
+        return member.user.email
+
+    @display(description="account", ordering="account__name")
+    def account_link(self, member: Member) -> str:
+        return linked(member.account)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("account", "user") if obj else ()
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return not _is_person(obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return not _is_person(obj) and super().has_delete_permission(request, obj)
+
+
+def _is_person(member: Any) -> bool:
+    return isinstance(member, Member) and member.account.person_id == member.user_id

@@ -1,0 +1,48 @@
+"""Pages that ask before something is done that cannot be undone: revoke, delete, reverse."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django import forms
+from django.contrib.admin.utils import unquote
+from django.http import Http404, HttpRequest
+from django.template.response import TemplateResponse
+from unfold.admin import ModelAdmin
+
+from accounts.admin.display import page_of
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What such a page says: the question, what it means, the facts, and the button."""
+
+    title: str
+    text: str
+    submit: str
+    facts: list[tuple[str, object]] = field(default_factory=list)
+    dangerous: bool = False
+
+
+def act_page(
+    model_admin: ModelAdmin, request: HttpRequest, obj: Any, act: Act, form: forms.Form
+) -> TemplateResponse:
+    """The page that asks; a GET shows it, and a POST whose form is wrong shows it again."""
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "opts": model_admin.opts,
+        "original": obj,
+        "back": page_of(obj),
+        "title": act.title,
+        "act": act,
+        "form": form,
+    }
+    request.current_app = model_admin.admin_site.name  # type: ignore[attr-defined]
+    return TemplateResponse(request, "admin/act.html", context, status=200)
+
+
+def object_or_404(model_admin: ModelAdmin, request: HttpRequest, object_id: str) -> Any:
+    """The object that an action's address names, if this user may see it."""
+    obj = model_admin.get_object(request, unquote(object_id))
+    if obj is None or not model_admin.has_view_permission(request, obj):
+        raise Http404(f"There is no {model_admin.opts.verbose_name} {object_id!r}.")
+    return obj

@@ -1,0 +1,114 @@
+"""What every admin class of Tollgate has in common."""
+
+from typing import Any
+
+from django.contrib.admin import ShowFacets
+from django.db import models
+from django.forms import BaseFormSet, Form, ModelForm
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+
+from accounts import audit
+from accounts.models import Account
+
+
+class TollgateAdmin(ModelAdmin):
+    """Writes only the fields that changed, and every addition, change and deletion into the audit trail.
+
+    No bulk actions and no counts for filters: both read whole tables.
+    """
+
+    actions = None
+    show_facets = ShowFacets.NEVER
+    show_full_result_count = False
+    list_filter_submit = True
+    empty_value_display = "–"
+    list_per_page = 50
+
+    def account_of(self, obj: Any) -> Account | None:
+        """The account that an audit entry about `obj` names; None for what belongs to no account."""
+        return getattr(obj, "account", None)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Form, change: Any) -> None:
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        # A whole-row save would take back what somebody else changed meanwhile.
+        columns = {field.name for field in obj._meta.concrete_fields}
+        obj.save(update_fields=[name for name in form.changed_data if name in columns])
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        self.write_saved(request, form, formsets, change)
+
+    def write_saved(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Write what was just saved into the audit trail; nothing when nothing changed."""
+        before, after = changes(form, formsets)
+        if change and not after:
+            return
+        audit.write(
+            f"{action_noun(self.model)}.{'changed' if change else 'added'}",
+            actor=request.user,  # type: ignore[arg-type]
+            account=self.account_of(form.instance),
+            subject=str(form.instance),
+            before=before if change else None,
+            after=after,
+            request=request,
+        )
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        audit.write(
+            f"{action_noun(self.model)}.deleted",
+            actor=request.user,  # type: ignore[arg-type]
+            account=self.account_of(obj),
+            subject=str(obj),
+            request=request,
+        )
+        super().delete_model(request, obj)
+
+
+class AddOnly:
+    """Rows that are only ever added: the database itself refuses to change or delete them."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ViewOnly(AddOnly):
+    """Rows that staff look at and nobody writes here."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def action_noun(model: type[models.Model]) -> str:
+    """How the audit trail names a model: `price`, `exchange_rate`."""
+    return str(model._meta.verbose_name).lower().replace(" ", "_")
+
+
+def changes(form: ModelForm, formsets: list[BaseFormSet]) -> tuple[dict, dict]:
+    """What a saved form and its inlines changed, as JSON-ready values by field: before, after."""
+    names = {field.name for field in form._meta.model._meta.get_fields()} - {"password"}
+    changed = [name for name in form.changed_data if name in names]
+    before = {name: _plain(form.initial.get(name)) for name in changed}
+    after = {name: _plain(form.cleaned_data.get(name)) for name in changed}
+    for formset in formsets:
+        for label, rows in (
+            ("added", getattr(formset, "new_objects", [])),
+            ("changed", [row for row, _ in getattr(formset, "changed_objects", [])]),
+            ("deleted", getattr(formset, "deleted_objects", [])),
+        ):
+            if rows:
+                after[f"{formset.prefix} {label}"] = [str(row) for row in rows]
+    return before, after
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, list | tuple | set | models.QuerySet):
+        return [_plain(item) for item in value]
+    return str(value)

@@ -1,0 +1,148 @@
+"""Users, known by e-mail, and groups."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.db.models import ManyToManyField
+from django.forms import Field
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html_join
+from unfold.decorators import display
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminSelect2MultipleWidget
+
+from accounts import audit
+from accounts.admin.base import TollgateAdmin
+from accounts.admin.display import linked, moment_column
+from accounts.models import Account, User
+
+FOR_SUPERUSERS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+
+class NewUserForm(UserCreationForm):
+    """E-mail, name and a password typed twice."""
+
+    usable_password = None  # everybody here signs in with a password
+
+    class Meta:
+        model = User
+        fields = ("email", "name")
+
+
+class ChangedUserForm(UserChangeForm):
+    class Meta:
+        model = User
+        fields = "__all__"
+
+
+class ChosenFromMany:
+    """Groups and rights are chosen in a field that searches them."""
+
+    def formfield_for_manytomany(
+        self, db_field: ManyToManyField, request: HttpRequest, **kwargs: Any
+    ) -> Field:
+        field = super().formfield_for_manytomany(  # type: ignore[misc]
+            db_field, request, **{**kwargs, "widget": UnfoldAdminSelect2MultipleWidget}
+        )
+        field.help_text = ""  # Django's speaks of holding Ctrl
+        return field
+
+
+@admin.register(User)
+class UserAdmin(ChosenFromMany, TollgateAdmin, DjangoUserAdmin):
+    """Saving a new user opens the personal account (`User.save`); one with accounts is not deleted."""
+
+    form = ChangedUserForm
+    add_form = NewUserForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("email", "name", "state", "is_staff", "last_seen", "joined")
+    list_filter = ("is_staff", "is_superuser", "is_active", "groups")
+    search_fields = ("email", "name")
+    search_help_text = "E-mail or name"
+    ordering = ("email",)
+    filter_horizontal = ()
+    readonly_fields = ("last_seen", "joined", "accounts_held")
+    fieldsets = (
+        (None, {"fields": ("email", "name", "password")}),
+        ("Accounts", {"fields": ("accounts_held",)}),
+        ("May", {"fields": (("is_active", "is_staff", "is_superuser"), "groups", "user_permissions")}),
+        ("When", {"fields": (("last_seen", "joined"),)}),
+    )
+    add_fieldsets = (
+        (
+            None,
+            {
+                "fields": ("email", "name", "password1", "password2"),
+                "description": "The user's personal account is opened with the user, on the default plan.",
+            },
+        ),
+    )
+
+    last_seen = moment_column("last_login", "last sign-in")
+    joined = moment_column("date_joined", "joined")
+
+    @display(description="state", label={"active": "success", "blocked": "danger"})
+    def state(self, user: User) -> str:
+        return "active" if user.is_active else "blocked"
+
+    @display(description="accounts")
+    def accounts_held(self, user: User) -> str:
+        members = user.memberships.select_related("account")
+        return format_html_join("; ", "{} ({})", ((linked(m.account), m.role) for m in members))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Only a superuser hands out rights; or anybody who edits users could take them."""
+        fields = tuple(super().get_readonly_fields(request, obj))
+        return fields if request.user.is_superuser else (*fields, *FOR_SUPERUSERS)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may_touch(request, obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may_touch(request, obj) and super().has_delete_permission(request, obj)
+
+    @staticmethod
+    def _may_touch(request: HttpRequest, obj: Any) -> bool:
+        above = isinstance(obj, User) and (obj.is_superuser or obj.is_staff) and obj.pk != request.user.pk
+        return bool(getattr(request.user, "is_superuser", False)) or not above
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
+        """A user who still has accounts is refused: those are deleted on their own page, with a reason."""
+        deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        held = [linked(account) for account in Account.objects.filter(members__user__in=objs).distinct()]
+        return deleted, counts, lacking, held or protected
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        response = super().user_change_password(request, id, form_url)
+        if request.method == "POST" and response.status_code == 302:
+            user = User.objects.filter(pk=id).first()
+            audit.write(
+                "user.password_changed",
+                actor=request.user,  # type: ignore[arg-type]
+                subject=str(user),
+                request=request,
+            )
+        return response
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(ChosenFromMany, TollgateAdmin, DjangoGroupAdmin):
+    """Rights that several of the staff have together."""
+
+    filter_horizontal = ()
+    search_fields = ("name",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)  # type: ignore[union-attr]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)  # type: ignore[union-attr]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)  # type: ignore[union-attr]

@@ -1,0 +1,98 @@
+"""The admin's frame: sidebar and first page by task, across all apps."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.contrib import admin
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One list of the admin: the model, a Material Symbol, and what staff do there."""
+
+    model: str
+    icon: str
+    text: str
+    title: str = ""
+
+
+TASKS: dict[str, tuple[Entry, ...]] = {
+    "Accounts": (
+        Entry("accounts.Account", "apartment", "Who is billed; open and delete accounts"),
+        Entry("accounts.User", "person", "Who signs in; staff and their rights"),
+        Entry("accounts.Member", "group", "Who belongs to which account"),
+        Entry("accounts.Key", "key", "Make, rotate and revoke API keys", "API keys"),
+        Entry("accounts.AuditEntry", "history_edu", "Who did what, and why", "Audit trail"),
+        Entry("auth.Group", "shield_person", "Rights that several of the staff have"),
+    ),
+    "Usage": (
+        Entry("usage.Record", "receipt_long", "The ledger: every use and what it cost"),
+        Entry("usage.Session", "forum", "Conversations and runs that records name"),
+        Entry("usage.Campaign", "campaign", "Usage that belongs together"),
+        Entry("usage.Reversal", "undo", "Records that were taken back, and why"),
+        Entry("usage.RecordDetail", "data_object", "Addresses, request ids and metadata"),
+        Entry("usage.Replay", "replay", "Traces that were replayed", "Replayed traces"),
+    ),
+    "Prices": (
+        Entry("usage.PricingConfig", "sell", "What a model or operation costs, from when", "Price list"),
+        Entry("usage.Rate", "price_change", "Each price per unit"),
+        Entry("usage.ExchangeRate", "currency_exchange", "What 1 USD is, from which day"),
+    ),
+    "Catalogue": (
+        Entry("usage.Operation", "bolt", "What can be done"),
+        Entry("usage.Unit", "straighten", "What is counted"),
+        Entry("usage.Model", "memory", "Models as records name them"),
+        Entry("usage.Meter", "speed", "Totals that can be limited"),
+    ),
+    "Plans": (
+        Entry("billing.Plan", "layers", "What an account pays and may use"),
+        Entry("billing.PlanLimit", "data_thresholding", "Each plan's limit on each meter"),
+        Entry("billing.Subscription", "card_membership", "Which account is on which plan"),
+    ),
+}
+
+
+def tasks(request: HttpRequest) -> list[dict[str, Any]]:
+    """The groups of lists that this user may see."""
+    groups = []
+    for title, entries in TASKS.items():
+        items = [item for entry in entries if (item := _item(request, entry))]
+        if items:
+            groups.append({"title": title, "items": items})
+    return groups
+
+
+def _item(request: HttpRequest, entry: Entry) -> dict[str, Any] | None:
+    model = apps.get_model(entry.model)
+    model_admin = admin.site._registry[model]
+    can_view = model_admin.has_view_or_change_permission(request)
+    can_add = model_admin.has_add_permission(request)
+    if not (can_view or can_add):
+        return None
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+    title = entry.title or str(model._meta.verbose_name_plural).capitalize()
+    add = reverse(f"{name}_add") if can_add else None
+    link = reverse(f"{name}_changelist") if can_view else add
+    return {"title": title, "icon": entry.icon, "link": link, "text": entry.text, "add": add}
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """Unfold's sidebar."""
+    return tasks(request)
+
+
+def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """What templates/admin/index.html shows."""
+    return {**context, "title": "Overview", "tasks": tasks(request)}
+
+
+def stylesheet(request: HttpRequest) -> str:
+    return static("tollgate/admin.css")
+
+
+def mark(request: HttpRequest) -> str:
+    return static("tollgate/mark.svg")

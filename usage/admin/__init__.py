@@ -1,0 +1,5 @@
+"""The admin of usage, split by noun; importing this package registers everything."""
+
+from usage.admin import accounts, around, catalogue, ledger, pricing
+
+__all__ = ["accounts", "around", "catalogue", "ledger", "pricing"]
