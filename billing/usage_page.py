@@ -8,7 +8,7 @@ from decimal import Decimal
 from accounts.models import Account
 from billing.api import notice_of, plan_of
 from billing.models import Plan
-from usage import charts, formatting, price_book, queries
+from usage import charts, formatting, queries
 from usage.costs import Cost
 from usage.price_book import PriceBook
 from usage.queries import MeterTotal, OperationTotal, Summary
@@ -98,10 +98,10 @@ class UsagePage:
 def load(account: Account) -> UsagePage:
     """Everything on the page."""
     plan = plan_of(account)
-    book = price_book.current()
     today = queries.today(account)
     start, end = queries.month_of(today)
     lifetime = queries.cost(account)
+    book = lifetime.book
     summary = queries.summary(account, start, end)
     return UsagePage(
         plan=plan,

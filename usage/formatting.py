@@ -161,14 +161,16 @@ def _places(value: Decimal) -> int:
 
 def _with_symbol(rounded: Decimal, currency: str) -> str:
     locale = LOCALES.get(currency, LOCALE)
-    return _signed(format_currency(rounded, currency, locale=locale, decimal_quantization=False))
+    with localcontext(prec=60):
+        return _signed(format_currency(rounded, currency, locale=locale, decimal_quantization=False))
 
 
 def _grouped(value: Decimal, locale: str) -> str:
     pattern = "#,##,##0" if locale == "en_IN" else "#,##0"
     if _places(value):
         pattern += "." + "0" * _places(value)
-    return _signed(format_decimal(value, pattern, locale=locale))
+    with localcontext(prec=60):
+        return _signed(format_decimal(value, pattern, locale=locale))
 
 
 def _signed(text: str) -> str:
