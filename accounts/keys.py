@@ -21,6 +21,7 @@ from accounts.fields import random_identifier
 from accounts.models import SCOPES, SERVICE_ONLY_SCOPES, Account, Key, User
 
 TOKEN_PREFIX = "tg_live_"
+PREFIX_LENGTH = len(TOKEN_PREFIX) + 8
 REMEMBERED_FOR_S = 4.0
 REMEMBERED_AT_MOST = 10_000
 LAST_USED_EVERY_S = 60.0
@@ -58,6 +59,11 @@ def hash_token(token: str) -> bytes:
     return hmac.digest(settings.API_KEY_PEPPER.encode(), token.encode(), hashlib.sha256)
 
 
+def new_token() -> str:
+    """A random key: what is visible of it later, and 256 secret bits."""
+    return random_identifier(TOKEN_PREFIX, 8) + secrets.token_urlsafe(32)
+
+
 def check_scopes(scopes: list[str], *, service: bool) -> list[str]:
     """The scopes in their own order; an unknown one, or one only for service keys, is refused."""
     for scope in scopes:
@@ -75,21 +81,22 @@ def make_key(
     scopes: list[str] | None = None,
     expires_at: datetime | None = None,
     created_by: User | None = None,
+    token: str | None = None,
 ) -> tuple[Key, str]:
     """Make a key; the second value is the key itself, which cannot be had again.
 
     Args:
         account: whose key it is; None makes a service key.
         scopes: every scope the kind of key may have, when None.
+        token: a key from `new_token`, for who must know it before it is stored.
     """
     service = account is None
     wanted = [s for s in SCOPES if service or s not in SERVICE_ONLY_SCOPES] if scopes is None else scopes
-    public = random_identifier("", 8)
-    token = f"{TOKEN_PREFIX}{public}{secrets.token_urlsafe(32)}"
+    token = token or new_token()
     key = Key.objects.create(
         account=account,
         name=name,
-        prefix=TOKEN_PREFIX + public,
+        prefix=token[:PREFIX_LENGTH],
         secret_hash=hash_token(token),
         scopes=check_scopes(wanted, service=service),
         expires_at=expires_at,

@@ -5,7 +5,7 @@ import logging
 
 import msgspec
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, connection
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation
@@ -134,6 +134,16 @@ def problem_response(error: DomainError) -> HttpResponse:
     for name, value in problem_headers(error).items():
         response[name] = value
     return response
+
+
+def health(request: HttpRequest) -> HttpResponse:
+    """200 when the database answers, else 503; for load balancers, without a key."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (DatabaseError, InterfaceError):
+        return problem_response(away())
+    return HttpResponse('{"status":"ok"}', content_type="application/json")
 
 
 def unknown_endpoint(request: HttpRequest, path: str = "") -> HttpResponse:

@@ -5,7 +5,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from config.api import unknown_endpoint
+from config.api import health, unknown_endpoint
 
 api = [
     path("", include("billing.urls")),
@@ -20,6 +20,7 @@ api = [
         ),
         name="api-docs",
     ),
+    path("health/", health, name="health"),
     re_path(r"^(?P<path>.*)$", unknown_endpoint),
 ]
 

@@ -203,6 +203,7 @@ class Replay(models.Model):
     account = models.ForeignKey(Account, models.CASCADE, related_name="+")
     source = ExactCharField(max_length=64, help_text="SHA-256 of the file and the options.")
     anchor = models.DateTimeField(help_text="The instant before which the trace was laid.")
+    finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("account", "source"), name="usage_replay_once"),)

@@ -1,0 +1,106 @@
+"""Set up this checkout's database with demo data, and serve it."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from billing import catalogue
+from config import demo
+from config.management.commands.serve import check_port, granian
+
+READY_WITHIN_S = 30
+
+CURL = (
+    "curl {url}/api/v1/usage/ -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json'"
+    ' -d \'{{"operation": "text_analysis", "provider": "google", "model": "gemini-2.0-flash",'
+    ' "quantities": {{"input_images": 1, "output_tokens": 500}}}}\''
+)
+BANNER = """
+  Tollgate is running at {url}
+
+  Usage & Costs   {url}/settings/usage/
+                  {user}   password: {password}
+                  (also priya@, omar@, lena@ and kai@example.com)
+  Admin           {url}/admin/
+                  {staff}   password: {password}
+  API             {url}/api/v1/docs/
+  A key           {key}
+
+  Record usage:
+
+  {curl}
+
+  Stop with Ctrl+C.
+"""
+
+
+class Command(BaseCommand):
+    help = "Migrate, load the catalogue, make demo accounts, replay the bundled trace, and serve."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--serve", action="store_true", help="Go on serving afterwards.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        check_port("127.0.0.1", settings.PORT)
+        url = f"http://127.0.0.1:{settings.PORT}"
+        with serving() as server:  # starts up while the tables are made
+            call_command("migrate", verbosity=0)
+            catalogue.load()
+            known = demo.demo_secrets()
+            cast = demo.prepare(known)
+            wait_until_ready(url, server)
+            if not demo.is_complete(cast):
+                demo.fill(cast, url, known.service_key)
+            self.stdout.write(
+                BANNER.format(
+                    url=url,
+                    user="maya@example.com",
+                    staff=demo.STAFF,
+                    password=known.password,
+                    key=known.account_key,
+                    curl=CURL.format(url=url, key=known.account_key),
+                )
+            )
+            self.stdout.flush()
+            if options["serve"]:
+                sys.exit(server.wait())
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[subprocess.Popen]:
+    """The server as a child process; it ends with this one, also when this one is terminated."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    server = subprocess.Popen(granian("127.0.0.1", settings.PORT), cwd=settings.BASE_DIR)
+    try:
+        yield server
+    except KeyboardInterrupt:
+        sys.exit(0)
+    finally:
+        server.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(timeout=10)
+        if server.poll() is None:
+            server.kill()
+
+
+def wait_until_ready(url: str, server: subprocess.Popen) -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise CommandError(f"The server stopped with exit code {server.returncode}.")
+        try:
+            with urllib.request.urlopen(f"{url}/api/v1/health/", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    raise CommandError(f"The server did not answer within {READY_WITHIN_S} seconds.")
