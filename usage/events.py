@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
@@ -199,8 +199,13 @@ def scaled_quantity(raw: msgspec.Raw, unit: str) -> int:
     if value is None:
         message = f"{unit}: a number or string with at most 13 digits and 4 decimal places, not negative."
         raise Invalid(f"quantities.{unit}", message)
+    return bounded_quantity(value, f"quantities.{unit}", unit)
+
+
+def bounded_quantity(value: int, field: str, unit: str) -> int:
+    """A scaled quantity as it is, when it is at most 10¹²; estimates of one are held to the same."""
     if value > LARGEST_QUANTITY:
-        raise Invalid(f"quantities.{unit}", f"{unit}: more than 10^12.", "too_large")
+        raise Invalid(field, f"{unit}: more than 10^12.", "too_large")
     return value
 
 
@@ -255,7 +260,7 @@ def is_too_deep(value: object, levels: int) -> bool:
     """Whether decoded JSON is nested deeper than `levels`."""
     if levels == 0:
         return isinstance(value, dict | list)
-    children: Iterator | list = (
+    children: Iterable = (
         value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
     )
     return any(is_too_deep(child, levels - 1) for child in children)
@@ -291,7 +296,16 @@ def stored_metadata(metadata: dict | None) -> str:
 
 
 def stored_endpoint(event: Event) -> str:
-    return redact_text(event.endpoint) if event.endpoint else ""
+    return _stored_text(event.endpoint)
+
+
+def stored_user_agent(event: Event) -> str:
+    return _stored_text(event.user_agent)
+
+
+def _stored_text(sent: str | None) -> str:
+    # What stands in for a secret may be longer than the secret; the columns hold what may be sent.
+    return redact_text(sent)[:500] if sent else ""
 
 
 def event_hash(event_id: str, namespace: tuple[str, ...] = ()) -> bytes:

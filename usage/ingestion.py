@@ -13,7 +13,7 @@ from datetime import date, datetime
 from functools import partial
 
 import msgspec
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from accounts.errors import DomainError, Invalid
@@ -322,7 +322,8 @@ def resolved_quantities(entry: Entry, book: PriceBook) -> dict[str, int]:
     quantities = dict(entry.quantities or {})
     entry.estimated = False
     if event.characters is not None:
-        quantities["output_tokens"] = pricing.tokens_of_characters(event.characters)
+        tokens = pricing.tokens_of_characters(event.characters)
+        quantities["output_tokens"] = events.bounded_quantity(tokens, "characters", "output_tokens")
         entry.estimated = True
     operation = book.operations.get(event.operation)
     if event.audio_bytes is not None:
@@ -330,7 +331,8 @@ def resolved_quantities(entry: Entry, book: PriceBook) -> dict[str, int]:
         if not per_minute:
             message = f"No bytes per minute are set for {event.operation}; send minutes instead."
             raise Invalid("audio_bytes", message, "no_bytes_per_minute")
-        quantities["minutes"] = pricing.minutes_of_audio(event.audio_bytes, per_minute)
+        minutes = pricing.minutes_of_audio(event.audio_bytes, per_minute)
+        quantities["minutes"] = events.bounded_quantity(minutes, "audio_bytes", "minutes")
         entry.estimated = True
     if entry.quantities is None and not entry.estimated and entry.status != Status.ERROR:
         quantities[operation.default_unit if operation else "requests"] = 10_000
@@ -391,7 +393,7 @@ def _resolve_names(entries: list[Entry], book: PriceBook) -> None:
             events.stored_endpoint(event),
             event.request_id or "",
             entry.ip_address,
-            events.redact_text(event.user_agent) if event.user_agent else "",
+            events.stored_user_agent(event),
             events.stored_metadata(entry.metadata),
         )
         entry.detail = detail if any(detail) else None
@@ -435,7 +437,7 @@ def record_row(
     )
 
 
-def lines_text(lines: list[tuple]) -> str:
+def lines_text(lines: Sequence[Sequence]) -> str:
     return msgspec.json.encode(lines).decode()
 
 
@@ -524,8 +526,6 @@ def fact_of(entry: Entry, counts: int = 1) -> Fact:
 
 def is_overflow(error: Exception) -> bool:
     """MariaDB: 1690 for a sum, 1264 for a value. SQLite: the column's type check, or the driver."""
-    if isinstance(error, OverflowError):
+    if isinstance(error, OverflowError) or "CHECK constraint failed: typeof" in str(error):
         return True
-    if isinstance(error, IntegrityError):
-        return "CHECK constraint failed: typeof" in str(error)
     return bool(error.args) and error.args[0] in (1690, 1264)
