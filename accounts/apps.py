@@ -12,5 +12,5 @@ class AccountsConfig(AppConfig):
 
         # Sent once per app, when the migrations of all of them have been applied.
         post_migrate.connect(append_only.install, sender=self, dispatch_uid="append_only")
-        register(append_only.check_triggers, Tags.database)
+        register(append_only.check_triggers, Tags.database)  # type: ignore[call-overload]
         post_save.connect(lifecycle.open_personal_account, sender=User, dispatch_uid="personal_account")

@@ -1,5 +1,7 @@
 """Key or browser session → caller. DRF views, and middleware that guards plain views, share it."""
 
+from typing import Any
+
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.permissions import BasePermission
@@ -64,13 +66,20 @@ def current_account(request: HttpRequest, user: User) -> Account:
     return account
 
 
+def caller_of(request: Request) -> Caller:
+    """The caller of an authenticated request."""
+    caller: Any = request.auth
+    assert isinstance(caller, Caller)
+    return caller
+
+
 def account_of(request: Request) -> Account:
     """The account a read is about: the caller's own, or for a service key the one in `?account=`.
 
     Raises:
         DomainError: 400 when a service key names none, 404 when it is not there or not the caller's.
     """
-    caller: Caller = request.auth
+    caller = caller_of(request)
     named = request.query_params.get("account")
     if caller.account is not None:
         if named is not None and find_account(named) != caller.account:
@@ -85,7 +94,7 @@ def account_of(request: Request) -> Account:
 
 
 class HasScope(BasePermission):
-    """A view says `scope = "usage:read"` (or a scope by method); 401 without a caller, 403 without the scope."""
+    """A view names its `scope`, or one by method; 401 without a caller, 403 without the scope."""
 
     def has_permission(self, request: Request, view: object) -> bool:
         scope = getattr(view, "scope", None)

@@ -1,6 +1,7 @@
 """Column types that compare the same on every engine: exact text and short bytes."""
 
 import secrets
+from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -50,4 +51,5 @@ class BytesField(models.Field):
         return bytes.fromhex(value) if isinstance(value, str) else value
 
     def value_to_string(self, obj: models.Model) -> str:
-        return self.value_from_object(obj).hex()
+        value: Any = self.value_from_object(obj)
+        return value.hex()

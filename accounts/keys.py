@@ -138,7 +138,7 @@ def check(token: str) -> Caller:
         raise _bad_key("This API key has expired.")
     if now - known.last_used_written > LAST_USED_EVERY_S:
         known.last_used_written = now
-        Key.objects.filter(pk=known.caller.key_id).update(last_used_at=timezone.now())
+        Key.objects.filter(pk=known.caller.key_id or 0).update(last_used_at=timezone.now())
     return known.caller
 
 

@@ -11,10 +11,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.authentication import KeyAuthentication, account_of
+from accounts.authentication import KeyAuthentication, account_of, caller_of
 from accounts.models import Account
 from billing import analytics, schema
 from billing.models import Plan, Subscription
+from billing.plans import notice_of, plan_of
 from usage import events, parameters, queries
 from usage import price_book as price_books
 from usage.estimates import estimate
@@ -22,9 +23,6 @@ from usage.fields import COST_PLACES, QUANTITY_PLACES, amount_text, quantity_tex
 from usage.models import PricingConfig
 from usage.parsers import read_body
 from usage.representation import instant_text
-
-DEMO_NOTICE = "🎉 Demo Mode: You have unlimited access to all features. Usage tracking is enabled for analytics purposes."
-
 
 class Current(APIView):
     """The account now: plan, meters, this month's summary and cost, lifetime cost."""
@@ -70,18 +68,8 @@ def current(account: Account) -> dict[str, Any]:
     }
 
 
-def plan_of(account: Account) -> Plan | None:
-    subscription = Subscription.objects.select_related("plan").filter(account=account).first()
-    return subscription.plan if subscription else None
-
-
 def plan_named(plan: Plan) -> dict[str, str]:
     return {"code": plan.code, "name": plan.name, "description": plan.description}
-
-
-def notice_of(plan: Plan | None) -> str | None:
-    """The sentence that the pages show above everything else; None mostly."""
-    return DEMO_NOTICE if plan is not None and plan.code == "demo" else None
 
 
 def _meter(meter: queries.MeterTotal) -> dict[str, Any]:
@@ -117,7 +105,7 @@ class Estimate(APIView):
     @extend_schema(**schema.ESTIMATE)
     def post(self, request: Request) -> Response:
         event = events.decode_one(read_body(request._request))
-        return Response(estimate(event, request.auth, timezone.now()))
+        return Response(estimate(event, caller_of(request), timezone.now()))
 
 
 class Plans(APIView):
@@ -171,7 +159,7 @@ class Prices(APIView):
     def get(self, request: Request) -> Response:
         at = timezone.now()
         if request.query_params.get("at"):
-            account = request.auth.account or Account(time_zone="UTC")
+            account = caller_of(request).account or Account(time_zone="UTC")
             limit = parameters.bound(request.query_params, "at", account)
             at = limit.instant if limit else at
         return Response({"at": instant_text(at), "results": prices_at(at)})
@@ -184,7 +172,7 @@ def prices_at(at: datetime) -> list[dict[str, Any]]:
     for (key, unit_id), timeline in book.timelines.items():
         rate = timeline.at(at)
         if rate is not None:
-            in_force[rate.id] = (*key, book.units_by_id[unit_id].slug, rate)
+            in_force[rate.id] = (*key, book.unit(unit_id).slug, rate)
     configs = PricingConfig.objects.filter(rates__in=in_force)
     dated = {
         pk: (start, source)

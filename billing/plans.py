@@ -4,6 +4,11 @@ from accounts.errors import Invalid
 from accounts.models import Account
 from billing.models import Plan, Subscription
 
+DEMO_NOTICE = (
+    "🎉 Demo Mode: You have unlimited access to all features."
+    " Usage tracking is enabled for analytics purposes."
+)
+
 
 def find_plan(code: str | None) -> Plan:
     """The plan with this code, or the default plan for None.
@@ -24,3 +29,14 @@ def find_plan(code: str | None) -> Plan:
 def subscribe_new_account(account: Account, plan: str | None, **_: object) -> None:
     """Put a new account on its plan, inside the transaction that opens it."""
     Subscription.objects.create(account=account, plan=find_plan(plan))
+
+
+def plan_of(account: Account) -> Plan | None:
+    """The plan that an account is on."""
+    subscription = Subscription.objects.select_related("plan").filter(account=account).first()
+    return subscription.plan if subscription else None
+
+
+def notice_of(plan: Plan | None) -> str | None:
+    """The sentence that the pages show above everything else; None mostly."""
+    return DEMO_NOTICE if plan is not None and plan.code == "demo" else None

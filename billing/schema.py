@@ -116,7 +116,7 @@ class Price(s.Serializer):
     per = s.CharField()
     currency = s.CharField()
     effective_from = s.DateTimeField()
-    source = s.CharField(allow_blank=True)
+    source = s.CharField(allow_blank=True)  # type: ignore[assignment]
 
 
 class PriceList(s.Serializer):
@@ -158,7 +158,7 @@ class AnalyticsData(s.Serializer):
 
 class AnalyticsDocument(s.Serializer):
     success = s.BooleanField()
-    data = AnalyticsData()
+    data = AnalyticsData()  # type: ignore[assignment]
 
 
 CURRENT: dict[str, Any] = {

@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 from accounts.models import Account
-from billing.api import notice_of, plan_of
+from billing.plans import notice_of, plan_of
 from billing.models import Plan
 from usage import charts, formatting, queries
 from usage.costs import Cost

@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -42,21 +44,24 @@ class JSONRenderer(BaseRenderer):
     format = "json"
     charset = None
 
-    def render(self, data: object, media_type: str | None = None, context: dict | None = None) -> bytes:
+    def render(
+        self, data: object, media_type: str | None = None, context: Mapping[str, Any] | None = None
+    ) -> bytes:
         return b"" if data is None else _encoder.encode(data)
 
 
 class JSONOnly(BaseContentNegotiation):
     """Whatever the client accepts, it gets JSON (or the file that `?format=` names)."""
 
-    def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser | None:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         sent = (request.content_type or "").partition(";")[0].strip().lower()
         return next((parser for parser in parsers if parser.media_type == sent), None)
 
     def select_renderer(
-        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        return renderers[0], renderers[0].media_type
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type or "application/json"
 
 
 def problem(error: DomainError) -> dict[str, object]:

@@ -76,7 +76,9 @@ def prepare(known: Secrets) -> Cast:
     cast = Cast(
         northwind=northwind,
         case_tool=_user("priya@example.com", "Priya Raman", known).personal_account,
-        voice=_business("Ringwell Reception", _user("omar@example.com", "Omar Haddad", known), "basic", "UTC"),
+        voice=_business(
+            "Ringwell Reception", _user("omar@example.com", "Omar Haddad", known), "basic", "UTC"
+        ),
         chat=_user("lena@example.com", "Lena Park", known, plan="free").personal_account,
         studio=_business("Studio Meridian", _user("kai@example.com", "Kai Lindqvist", known), "pro", "UTC"),
     )
@@ -197,7 +199,9 @@ def voice_agent(cast: Cast, anchor: datetime) -> Iterator[dict[str, Any]]:
     for n, at in _moments(rng, anchor, days=45, a_day=5):
         session = f"call-{n}"
         seconds = rng.randint(20, 420)
-        yield _event(cast.voice, f"call-{n}", at, "api_call", session=session, latency_ms=rng.randint(30, 180))
+        yield _event(
+            cast.voice, f"call-{n}", at, "api_call", session=session, latency_ms=rng.randint(30, 180)
+        )
         minutes: dict[str, Any] = {"quantities": {"minutes": f"{seconds / 60:.2f}"}}
         if n % 6 == 0:
             minutes = {"audio_bytes": seconds * 16_000}
@@ -234,7 +238,9 @@ def chat_app(cast: Cast, anchor: datetime) -> Iterator[dict[str, Any]]:
         )
         if rng.random() < 0.12:
             size = rng.randint(20_000, 4_000_000)
-            yield _event(cast.chat, f"m-{n}-file", at, "file_upload", session=session, quantities={"bytes": size})
+            yield _event(
+                cast.chat, f"m-{n}-file", at, "file_upload", session=session, quantities={"bytes": size}
+            )
 
 
 IMAGES = (

@@ -41,10 +41,8 @@ class Environment:
             return default if value == "" else value in ("1", "true", "yes", "on")
         refuse(name, f"{value!r} is neither true nor false")
 
-    def whole_number(self, name: str, default: int | None, low: int, high: int) -> int | None:
-        value = self.text(name)
-        if not value:
-            return default
+    def whole_number(self, name: str, default: int, low: int, high: int) -> int:
+        value = self.text(name, str(default))
         if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
             refuse(name, f"{value!r} is not a whole number from {low} to {high}")
         return int(value)

@@ -31,7 +31,7 @@ ALLOWED_HOSTS = env.names(
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
 QUOTA_REFUSED_STATUS = int(env.choice("QUOTA_REFUSED_STATUS", "429", ("429", "403")))
-RETENTION_MONTHS = env.whole_number("RETENTION_MONTHS", None, 1, 1200)
+RETENTION_MONTHS = env.whole_number("RETENTION_MONTHS", 0, 0, 1200)  # 0: raw records are kept for ever
 
 DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'tollgate.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("mysql") and importlib.util.find_spec("MySQLdb") is None:
@@ -67,7 +67,7 @@ SENTRY_DSN = env.text("SENTRY_DSN")
 if SENTRY_DSN:
     if importlib.util.find_spec("sentry_sdk") is None:
         refuse("SENTRY_DSN", "is set, and the sentry-sdk package is not installed")
-    import sentry_sdk
+    import sentry_sdk  # type: ignore[import-not-found]
 
     sentry_sdk.init(dsn=SENTRY_DSN, send_default_pii=False)
 

@@ -1,5 +1,7 @@
 """Every address of the product."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
@@ -7,7 +9,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from config.api import health, unknown_endpoint
 
-api = [
+api: list[Any] = [
     path("", include("billing.urls")),
     path("usage/", include("usage.urls")),
     path(

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.authentication import KeyAuthentication, account_of
+from accounts.authentication import KeyAuthentication, account_of, caller_of
 from accounts.errors import DomainError, Invalid
 from accounts.keys import Caller
 from usage import events, exports, ledger, parameters, schema, trends
@@ -37,23 +37,24 @@ class RecordUsage(APIView):
             raise DomainError("unsupported_media_type", "Send application/json or application/x-ndjson.", 415)
         raw = read_body(request._request)
         if sent_as == "application/x-ndjson":
-            return record_batch(events.decode_lines(raw), request.auth)
+            return record_batch(events.decode_lines(raw), caller_of(request))
         if raw.lstrip()[:1] == b"[":
-            return record_batch(events.decode_array(raw), request.auth)
+            return record_batch(events.decode_array(raw), caller_of(request))
         return self._record_one(events.decode_one(raw), request)
 
     def _record_one(self, event: events.Event, request: Request) -> Response:
         if event.event_id is None:
             event.event_id = idempotency_key(request)
+        caller = caller_of(request)
         now = timezone.now()
-        outcome = record_events([event], request.auth, now=now)[0]
+        outcome = record_events([event], caller, now=now)[0]
         if outcome.error is not None:
             raise outcome.error
         book = price_books.remembered()
         if outcome.is_new and outcome.entry is not None:
-            row = row_of_entry(outcome.entry, outcome.record_id or 0, now, request.auth.key_prefix)
+            row = row_of_entry(outcome.entry, outcome.record_id or 0, now, caller.key_prefix)
             return Response(represent(row, book), status=201)
-        known = Record.objects.filter(pk=outcome.record_id)
+        known = Record.objects.filter(pk=outcome.record_id or 0)
         return Response(represent(read_rows(known)[0], book), status=200)
 
 
@@ -101,13 +102,14 @@ class ReverseUsage(APIView):
 
     @extend_schema(**schema.REVERSE_USAGE)
     def post(self, request: Request, record_id: str) -> Response:
-        caller: Caller = request.auth
+        caller = caller_of(request)
         if not caller.is_service:
             raise DomainError("service_key_required", "Only a service key may reverse a record.", 403)
-        record = Record.objects.filter(pk=parse_record_id(record_id)).first()
+        record = Record.objects.filter(pk=parse_record_id(record_id) or 0).first()
         if record is None:
             raise DomainError("not_found", f"There is no record {record_id}.", 404)
-        reason = request.data.get("reason")
+        body: Any = request.data
+        reason = body.get("reason")
         if not isinstance(reason, str):
             raise Invalid("reason", "Say why the record is reversed.", "required")
         undone, is_new = ledger.reverse(

@@ -30,10 +30,9 @@ def insert_new(
         marks = ",".join("?" * len(columns))
         sql = f"INSERT OR IGNORE INTO {table} ({_names(connection, columns)}) VALUES ({marks})"
         return _sqlite_executemany(connection, sql, rows)
+    names = _names(connection, columns)
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT IGNORE INTO {table} ({_names(connection, columns)}) VALUES {values_text(connection, rows)}"
-        )
+        cursor.execute(f"INSERT IGNORE INTO {table} ({names}) VALUES {values_text(connection, rows)}")
         if cursor.rowcount == len(rows) and connection.connection.warning_count():
             raise TruncatedError(f"a value did not fit into {table}")
         return cursor.rowcount

@@ -221,7 +221,7 @@ def scaled_amount(raw: msgspec.Raw) -> int:
 
 
 def _scaled(raw: msgspec.Raw, pattern: re.Pattern[bytes], places: int) -> int | None:
-    match = pattern.fullmatch(raw)  # type: ignore[arg-type]
+    match = pattern.fullmatch(raw)
     if match is None:
         return None
     whole, part, plain, plain_part = match.groups()

@@ -6,11 +6,13 @@ times 0.1 is 0.9999999999999999. SQL adds and compares whole numbers only.
 """
 
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.functions import Cast
 
 COST_PLACES = 10
 QUANTITY_PLACES = 4
@@ -131,7 +133,7 @@ class ScaledField(models.Field):
         value = self.value_from_object(obj)
         return "" if value is None else str(value)
 
-    def formfield(self, **kwargs: object) -> forms.Field | None:  # type: ignore[override]
+    def formfield(self, **kwargs: object) -> forms.Field | None:
         defaults = {"form_class": forms.DecimalField, "decimal_places": self.places, "max_digits": 19}
         return super().formfield(**{**defaults, **kwargs})  # type: ignore[arg-type]
 
@@ -160,13 +162,13 @@ class ExactTotal(models.Aggregate):
     name = "ExactTotal"
     output_field = models.BigIntegerField()
 
-    def __init__(self, expression: str, **extra: object) -> None:
-        super().__init__(models.functions.Cast(expression, models.BigIntegerField()), **extra)
+    def __init__(self, expression: Any, **extra: Any) -> None:
+        super().__init__(Cast(expression, models.BigIntegerField()), **extra)
 
     def as_sqlite(self, compiler: object, connection: object, **extra: object) -> tuple:
         return self.as_sql(compiler, connection, function="exact_total", **extra)  # type: ignore[arg-type]
 
-    def convert_value(self, value: object, expression: object, connection: object) -> int:  # type: ignore[override]
+    def convert_value(self, value: object, expression: object, connection: object) -> int:
         return int(value or 0)  # type: ignore[call-overload]
 
 

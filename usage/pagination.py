@@ -61,7 +61,7 @@ class Page:
 
 
 def read_page(records: QuerySet, cursor: Cursor | None, size: int) -> Page:
-    """The page at a cursor; the first page without one. One record more is read to know whether there is more."""
+    """The page at a cursor, or the first one; one record more is read to know whether there is more."""
     backward = cursor is not None and cursor.backward
     if cursor is not None:
         records = records.filter(_beyond(cursor))

@@ -1,5 +1,8 @@
 """Reading a request's body: bounded, never encoded, strict JSON."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 from django.http import HttpRequest
 from rest_framework.parsers import BaseParser
@@ -44,7 +47,9 @@ class JSONParser(BaseParser):
 
     media_type = "application/json"
 
-    def parse(self, stream: object, media_type: str | None = None, context: dict | None = None) -> object:
+    def parse(
+        self, stream: object, media_type: str | None = None, context: Mapping[str, Any] | None = None
+    ) -> dict[Any, Any]:
         raw = read_body((context or {})["request"]._request)
         try:
             value = msgspec.json.decode(raw)

@@ -107,6 +107,18 @@ class PriceBook:
         rate = self.exchange_rate(currency, day)
         return None if rate is None else round_half_even(usd * rate, COST_PLACES)
 
+    def unit(self, unit_id: int) -> UnitEntry:
+        """A unit by id; one that another process has just added is fetched."""
+        if unit_id not in self.units_by_id:
+            self.add_units(unit_entries(models.Unit.objects.filter(pk=unit_id)))
+        return self.units_by_id[unit_id]
+
+    def operation(self, operation_id: int) -> OperationEntry:
+        """An operation by id; one that another process has just added is fetched."""
+        if operation_id not in self.operations_by_id:
+            self.add_operations(operation_entries(models.Operation.objects.filter(pk=operation_id)))
+        return self.operations_by_id[operation_id]
+
     def add_units(self, entries: list[UnitEntry]) -> None:
         for entry in entries:
             self.units[entry.slug] = entry

@@ -15,8 +15,8 @@ from accounts.models import Account
 from usage import price_book as price_books
 from usage.costs import Cost
 from usage.fields import COST_PLACES, QUANTITY_PLACES, ExactTotal, scale_down, scale_up
-from usage.models import Operation, Record, Rollup, RollupUnit, Status
-from usage.price_book import MeterEntry, OperationEntry, PriceBook, operation_entries
+from usage.models import Record, Rollup, RollupUnit, Status
+from usage.price_book import MeterEntry
 from usage.representation import read_rows, represent
 
 
@@ -42,13 +42,6 @@ def _days(account: Account, start: date | None, end: date | None) -> Q:
     if end is not None:
         condition &= Q(local_day__lt=end)
     return condition
-
-
-def operation_of(book: PriceBook, operation_id: int) -> OperationEntry:
-    """An operation by id; one that another process has just added is fetched."""
-    if operation_id not in book.operations_by_id:
-        book.add_operations(operation_entries(Operation.objects.filter(pk=operation_id)))
-    return book.operations_by_id[operation_id]
 
 
 def cost(account: Account, start: date | None = None, end: date | None = None) -> Cost:
@@ -105,7 +98,7 @@ def summary(account: Account, start: date, end: date) -> Summary:
         .order_by("local_day")
     )
     for operation_id, day, status, count, unpriced, usd in rows:
-        operation = operation_of(book, operation_id)
+        operation = book.operation(operation_id)
         entry = found.get(operation.slug)
         if entry is None:
             entry = found[operation.slug] = OperationTotal(operation.slug, operation.name, Cost(book))
@@ -114,10 +107,7 @@ def summary(account: Account, start: date, end: date) -> Summary:
         entry.unpriced += unpriced
         entry.errors += count if status == Status.ERROR else 0
     for operation_id, unit_id, quantity in _quantities(account, start, end, "operation_id", "unit_id"):
-        unit = book.units_by_id.get(unit_id)
-        if unit is not None:
-            entry = found[operation_of(book, operation_id).slug]
-            entry.quantities[unit.slug] = quantity
+        found[book.operation(operation_id).slug].quantities[book.unit(unit_id).slug] = quantity
     ordered = dict(sorted(found.items(), key=lambda item: (-item[1].cost.scaled, item[0])))
     return Summary(
         operations=sum(entry.count for entry in found.values()),
@@ -147,16 +137,15 @@ def daily_usage(account: Account, start: date, end: date) -> list[DayUsage]:
     for day, operation_id, status, count, usd in rows.values_list(
         "local_day", "operation_id", "status"
     ).annotate(count=ExactTotal("records"), usd=ExactTotal("cost")):
-        slug = operation_of(book, operation_id).slug
+        slug = book.operation(operation_id).slug
         usage = found.setdefault((day, operation_id), DayUsage(day, slug))
         usage.cost += usd
         usage.records += count if status == Status.SUCCESS else 0
     for day, operation_id, unit_id, quantity in _quantities(
         account, start, end, "local_day", "operation_id", "unit_id", status=Status.SUCCESS
     ):
-        unit = book.units_by_id.get(unit_id)
-        if unit is not None:
-            found[(day, operation_id)].quantities[unit.slug] = scale_up(quantity, QUANTITY_PLACES)
+        quantities = found[(day, operation_id)].quantities
+        quantities[book.unit(unit_id).slug] = scale_up(quantity, QUANTITY_PLACES)
     return list(found.values())
 
 
@@ -218,11 +207,11 @@ def meters(account: Account) -> list[MeterTotal]:
     book = price_books.current()
     start, end = month_of(today(account))
     sums = {
-        (operation_of(book, operation_id).slug, book.units_by_id[unit_id].slug): quantity
+        (book.operation(operation_id).slug, book.unit(unit_id).slug): quantity
         for operation_id, unit_id, quantity in _quantities(
             account, start, end, "operation_id", "unit_id", status=Status.SUCCESS
         )
-        if unit_id in book.units_by_id and not book.units_by_id[unit_id].informational
+        if not book.unit(unit_id).informational
     }
     counts: dict[str, int] = {}
     costs: dict[str, int] = {}
@@ -232,7 +221,7 @@ def meters(account: Account) -> list[MeterTotal]:
         .annotate(count=ExactTotal("records"), usd=ExactTotal("cost"))
         .order_by()
     ):
-        slug = operation_of(book, operation_id).slug
+        slug = book.operation(operation_id).slug
         costs[slug] = costs.get(slug, 0) + usd
         if status == Status.SUCCESS:
             counts[slug] = counts.get(slug, 0) + count

@@ -9,8 +9,8 @@ from django.db.models import QuerySet
 
 from usage.fields import COST_PLACES, COST_SCALE, amount_text, cost_text, divide_half_even, quantity_text
 from usage.ingestion import Entry
-from usage.models import Status, Unit
-from usage.price_book import PriceBook, unit_entries
+from usage.models import Status
+from usage.price_book import PriceBook
 
 STATUS_NAMES = {status.value: status.label for status in Status}
 
@@ -168,7 +168,7 @@ def shown_lines(lines: Sequence[Sequence], book: PriceBook) -> list[dict[str, st
 
 def _line(line: Sequence, book: PriceBook) -> dict[str, str | None]:
     unit_id, quantity, rate_id, cost = line[:4]
-    unit = book.units_by_id[unit_id].slug if unit_id else None
+    unit = book.unit(unit_id).slug if unit_id else None
     rate = book.rates.get(rate_id) if rate_id else None
     price, per = (amount_text(int(rate.price.scaleb(COST_PLACES))), str(rate.per)) if rate else (None, None)
     if len(line) > 4:  # stated by the client
@@ -184,7 +184,7 @@ def _line(line: Sequence, book: PriceBook) -> dict[str, str | None]:
 
 
 def quantities_of(row: RecordRow, book: PriceBook) -> dict[str, str]:
-    return {book.units_by_id[line[0]].slug: quantity_text(line[1]) for line in row.lines if line[0]}
+    return {book.unit(line[0]).slug: quantity_text(line[1]) for line in row.lines if line[0]}
 
 
 def stated_cost_of(row: RecordRow) -> dict[str, str] | None:
@@ -196,7 +196,6 @@ def stated_cost_of(row: RecordRow) -> dict[str, str] | None:
 
 def represent(row: RecordRow, book: PriceBook) -> dict[str, object]:
     """A record in the form of api.md; `stated_cost` is the cost as the client stated it, if it did."""
-    _ensure_known(row, book)
     return {
         "id": record_id_text(row.id),
         "event_id": row.event_id,
@@ -228,14 +227,6 @@ def represent(row: RecordRow, book: PriceBook) -> dict[str, object]:
         "metadata": json.loads(row.metadata) if row.metadata else {},
         "reverses": record_id_text(row.corrects) if row.corrects and row.counts < 0 else None,
     }
-
-
-def _ensure_known(row: RecordRow, book: PriceBook) -> None:
-    """Units that another process has added since the book was loaded are fetched once."""
-
-    missing = [line[0] for line in row.lines if line[0] and line[0] not in book.units_by_id]
-    if missing:
-        book.add_units(unit_entries(Unit.objects.filter(id__in=missing)))
 
 
 def represent_all(rows: Iterable[RecordRow], book: PriceBook) -> list[dict[str, object]]:

@@ -112,7 +112,7 @@ class Problem(s.Serializer):
     detail = s.CharField()
     error = s.CharField()
     message = s.CharField()
-    errors = FieldError(many=True, required=False)
+    errors = FieldError(many=True, required=False)  # type: ignore[assignment]
 
 
 class Rejection(s.Serializer):
@@ -148,7 +148,7 @@ class TrendPoint(s.Serializer):
     start = s.CharField(help_text="A local day, or the instant at which an hour begins.")
     group = s.CharField(allow_null=True)
     requests = s.IntegerField()
-    errors = s.IntegerField()
+    errors = s.IntegerField()  # type: ignore[assignment]
     quantities = s.DictField(child=s.CharField())
     cost = Money()
     latency_ms = Latency()

@@ -14,7 +14,7 @@ SHOWN_AT_MOST = 500
 
 
 def most_active(account: Account, only: Q, limit: int) -> list[dict]:
-    """Sessions by their number of records, most first; tokens are all token units that are not informational."""
+    """Sessions by their number of records, most first; informational token units do not count."""
     book = price_books.current()
     token_units = {u.id for u in book.units_by_id.values() if u.kind == "tokens" and not u.informational}
     found: dict[int, list] = {}

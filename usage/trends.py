@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from django.db.models import Max, Q
 
@@ -12,7 +13,6 @@ from usage.costs import Cost
 from usage.fields import ExactTotal, quantity_text
 from usage.models import Campaign, Model, Record, Rollup, RollupUnit, Status
 from usage.price_book import PriceBook
-from usage.queries import operation_of
 from usage.rollups import Fact, read_facts
 
 GRANULARITIES = ("hour", "day", "week", "month")
@@ -90,10 +90,8 @@ def _point(points: Points, book: PriceBook, bucket: Bucket, group: int | None) -
 def _add_totals(points: Points, book: PriceBook, only: Q, granularity: str, column: str | None) -> None:
     by = ["local_day", "status"] + ([column] if column and column != "status" else [])
     sums = ("records", "cost", "latency_count", "latency_sum_ms")
-    rows = (
-        Rollup.objects.filter(only).order_by().values(*by).annotate(**{f"t_{s}": ExactTotal(s) for s in sums})
-    )
-
+    totals = {f"t_{name}": ExactTotal(name) for name in sums}
+    rows: Any = Rollup.objects.filter(only).order_by().values(*by).annotate(**totals)
     for row in rows.annotate(t_max=Max("latency_max_ms")):
         group = row[column] if column else None
         point = _point(points, book, bucket_of(row["local_day"], granularity), group)
@@ -115,7 +113,7 @@ def _add_quantities(points: Points, book: PriceBook, only: Q, granularity: str, 
 
 
 def _add_units(points: Points, book: PriceBook, only: Q, granularity: str) -> None:
-    rows = RollupUnit.objects.filter(only).order_by().values("local_day", "status", "unit_id")
+    rows: Any = RollupUnit.objects.filter(only).order_by().values("local_day", "status", "unit_id")
     sums = {f"t_{name}": ExactTotal(name) for name in ("records", "quantity", "cost")}
     for row in rows.annotate(**sums):
         point = _point(points, book, bucket_of(row["local_day"], granularity), row["unit_id"])
@@ -184,6 +182,8 @@ def _as_json(points: Points, book: PriceBook, account: Account, group_by: str | 
             _merge(merged[(bucket, name)], point)
         else:
             merged[(bucket, name)] = point
+    # What was taken back whole by reversals is no point any more.
+    merged = {key: point for key, point in merged.items() if point.requests or point.cost.scaled}
     ordered = sorted(merged.items(), key=lambda item: (item[0][0], item[0][1] or ""))
     return [_point_json(bucket, name, point, book) for (bucket, name), point in ordered]
 
@@ -208,9 +208,8 @@ def _point_json(bucket: Bucket, name: str | None, point: Point, book: PriceBook)
         "requests": point.requests,
         "errors": point.errors,
         "quantities": {
-            book.units_by_id[unit_id].slug: quantity_text(quantity)
+            book.unit(unit_id).slug: quantity_text(quantity)
             for unit_id, quantity in sorted(point.quantities.items())
-            if unit_id in book.units_by_id
         },
         "cost": point.cost.as_json(),
         "latency_ms": {
@@ -228,11 +227,11 @@ def _group_names(
     if group_by is None:
         return lambda group: None
     if group_by == "operation":
-        return lambda group: operation_of(book, group or 0).slug
+        return lambda group: book.operation(group or 0).slug
     if group_by == "status":
-        return lambda group: Status(group).label
+        return lambda group: Status(group or 0).label
     if group_by == "unit":
-        names = {unit_id: unit.slug for unit_id, unit in book.units_by_id.items()}
+        names = {unit_id: book.unit(unit_id).slug for unit_id in wanted}
     elif group_by == "model":
         names = {
             m.pk: "/".join(filter(None, (m.name, m.variant))) for m in Model.objects.filter(id__in=wanted)

@@ -44,17 +44,17 @@ class Plan(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def save(self, *args: object, **kwargs: object) -> None:
+        super().save(*args, **kwargs)  # type: ignore[arg-type]
+        if self.is_default:
+            Plan.objects.filter(is_default=True).exclude(pk=self.pk).update(is_default=False)
+
     def clean(self) -> None:
         others = Plan.objects.filter(is_default=True).exclude(pk=self.pk)
         if not self.is_default and self.pk and not others.exists():
             raise ValidationError(
                 {"is_default": "One plan has to be the default; choose the other one first."}
             )
-
-    def save(self, *args: object, **kwargs: object) -> None:
-        super().save(*args, **kwargs)  # type: ignore[arg-type]
-        if self.is_default:
-            Plan.objects.filter(is_default=True).exclude(pk=self.pk).update(is_default=False)
 
 
 class PlanLimit(models.Model):

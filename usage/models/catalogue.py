@@ -24,7 +24,7 @@ class CatalogueVersion(models.Model):
 
 
 class Unit(models.Model):
-    """What is counted: input_tokens, seconds, output_images, … One never seen is added by its first record."""
+    """What is counted: input_tokens, seconds, … One never seen is added by its first record."""
 
     class Kind(models.TextChoices):
         COUNT = "count"

@@ -14,11 +14,11 @@ from usage.fields import CostField, QuantityField
 from usage.models.catalogue import Model, Operation
 
 
-def reference(to: object, **options: object) -> models.ForeignKey:
+def reference(to: type[models.Model] | str, *, null: bool = False) -> models.ForeignKey:
     """A foreign key that the database neither checks nor indexes."""
     return models.ForeignKey(
-        to, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+", **options
-    )  # type: ignore[call-overload]
+        to, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+", null=null
+    )
 
 
 class Session(models.Model):
