@@ -46,6 +46,12 @@ def keyed_acme(busy_acme: Account) -> Account:
     return busy_acme
 
 
+def test_axe_does_find_what_is_wrong(visit: Visit, db: None) -> None:
+    page = visit("/accounts/login/")
+    page.evaluate("document.querySelector('main').append(document.createElement('button'))")
+    assert violations(page) == ["button-name: <button></button>"]
+
+
 @pytest.mark.parametrize("screen", SCREENS)
 def test_axe_finds_nothing_at_the_door(visit: Visit, screen: dict) -> None:
     page = visit("/accounts/login/", **screen)
