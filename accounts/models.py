@@ -31,7 +31,7 @@ def new_account_id() -> str:
 def validate_time_zone(value: str) -> None:
     try:
         ZoneInfo(value)
-    except (ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError) as error:  # an unknown name is a KeyError
         raise ValidationError(f"{value!r} is not a time zone such as Asia/Kolkata.") from error
 
 

@@ -19,6 +19,7 @@ class LimitInline(TabularInline):
     model = PlanLimit
     fields = ("meter", "limit", "included", "overage_price", "enforcement", "window")
     extra = 0
+    hide_title = True
     formfield_overrides = EXACT
 
 

@@ -81,7 +81,7 @@ class Environment:
         value = self.text(name, default)
         try:
             ZoneInfo(value)
-        except (ValueError, OSError):
+        except (KeyError, ValueError, OSError):
             refuse(name, f"{value!r} is not a time zone such as Asia/Kolkata")
         return value
 

@@ -15,9 +15,9 @@ from unfold.enums import ActionVariant
 from accounts import lifecycle
 from accounts.admin.acts import Act, act_page, object_or_404
 from accounts.admin.base import TollgateAdmin, ViewOnly
-from accounts.admin.display import code, linked, moment_column
+from accounts.admin.display import badge, code, linked, moment_column
 from accounts.admin.fields import ReasonForm, SuggestingInput
-from accounts.admin.keys import KEY_STATES, key_state
+from accounts.admin.keys import state_badge
 from accounts.models import Account, Key, Member, User
 
 Fact = tuple[str, object]
@@ -53,7 +53,7 @@ class MemberInline(TabularInline):
     fields = ("user", "role")
     autocomplete_fields = ("user",)
     extra = 0
-    show_change_link = False
+    hide_title = True
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return _takes_members(obj) and super().has_add_permission(request, obj)
@@ -70,15 +70,16 @@ class KeyInline(ViewOnly, TabularInline):
     fields = ("prefix", "name", "state", "used", "expires")
     readonly_fields = fields
     extra = 0
+    hide_title = True
     show_change_link = True
     verbose_name_plural = "keys"
 
     used = moment_column("last_used_at", "last used")
     expires = moment_column("expires_at", "expires")
 
-    @display(description="state", label=KEY_STATES)
+    @display(description="state")
     def state(self, key: Key) -> str:
-        return key_state(key)
+        return state_badge(key)
 
 
 def _takes_members(account: Account | None) -> bool:
@@ -125,9 +126,9 @@ class AccountAdmin(TollgateAdmin):
     def account_id(self, account: Account) -> str:
         return code(account.public_id)
 
-    @display(description="kind", ordering="kind", label={"personal": "info", "business": "primary"})
+    @display(description="kind", ordering="kind")
     def kind_shown(self, account: Account) -> str:
-        return account.kind
+        return badge(account.kind)
 
     def account_of(self, obj: Account) -> Account:
         return obj

@@ -5,11 +5,20 @@ from typing import Any
 from django.contrib.admin import ShowFacets
 from django.db import models
 from django.forms import BaseFormSet, Form, ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
 
 from accounts import audit
 from accounts.models import Account
+
+
+class TollgateList(ChangeList):
+    """A list that is counted once, and says so once: below."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.full_result_count = self.result_count
 
 
 class TollgateAdmin(ModelAdmin):
@@ -24,6 +33,10 @@ class TollgateAdmin(ModelAdmin):
     list_filter_submit = True
     empty_value_display = "–"
     list_per_page = 50
+    compressed_fields = False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return TollgateList
 
     def account_of(self, obj: Any) -> Account | None:
         """The account that an audit entry about `obj` names; None for what belongs to no account."""
@@ -69,6 +82,12 @@ class TollgateAdmin(ModelAdmin):
 
 class AddOnly:
     """Rows that are only ever added: the database itself refuses to change or delete them."""
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context["show_save_and_continue"] = False  # there is nothing to go on editing
+        return super().render_change_form(request, context, *args, **kwargs)  # type: ignore[misc]
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

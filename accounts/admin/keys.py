@@ -16,12 +16,12 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminS
 from accounts import audit, keys
 from accounts.admin.acts import Act, act_page, object_or_404
 from accounts.admin.base import TollgateAdmin
-from accounts.admin.display import code, linked, moment, moment_column, page_of
+from accounts.admin.display import badge, code, linked, moment, moment_column, page_of
 from accounts.admin.fields import OptionalReasonForm, UtcDateTimeField
 from accounts.errors import Invalid
 from accounts.models import SCOPES, SERVICE_ONLY_SCOPES, Account, Key
 
-KEY_STATES = {"active": "success", "expired": "warning", "revoked": "danger"}
+KEY_STATES = {"active": "good", "expired": "warn", "revoked": "bad"}
 OVERLAPS = {
     0: "none: the old key stops now",
     1: "1 hour",
@@ -37,6 +37,11 @@ def key_state(key: Key) -> str:
     return "active" if key.is_usable() else "expired"
 
 
+def state_badge(key: Key) -> str:
+    state = key_state(key)
+    return badge(state, KEY_STATES[state])
+
+
 class NewKeyForm(forms.ModelForm):
     """An account's key, or a service key when no account is chosen."""
 
@@ -45,7 +50,7 @@ class NewKeyForm(forms.ModelForm):
         initial=[scope for scope in SCOPES if scope not in SERVICE_ONLY_SCOPES],
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
-    expires_at = UtcDateTimeField(required=False, label="expires", help_text="In UTC. Empty: never.")
+    expires_at = UtcDateTimeField(required=False, label="Expires", help_text="In UTC. Empty: never.")
 
     class Meta:
         model = Key
@@ -171,9 +176,9 @@ class KeyAdmin(TollgateAdmin):
     def scopes_shown(self, key: Key) -> str:
         return ", ".join(key.scopes) or "none"
 
-    @display(description="state", label=KEY_STATES)
+    @display(description="state")
     def state(self, key: Key) -> str:
-        return key_state(key)
+        return state_badge(key)
 
     @display(description="made by")
     def maker(self, key: Key) -> str:
@@ -190,6 +195,14 @@ class KeyAdmin(TollgateAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Records name the key that sent them: it is revoked, never deleted."""
         return False
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if kwargs.get("add"):
+            # The next page shows the key; no other button may lead past it.
+            context.update({"show_save_and_continue": False, "show_save_and_add_another": False})
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Key, form: Any, change: Any) -> None:
         if change:

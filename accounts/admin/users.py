@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 
 from accounts import audit
 from accounts.admin.base import TollgateAdmin
-from accounts.admin.display import linked, moment_column
+from accounts.admin.display import badge, linked, moment_column
 from accounts.models import Account, User
 
 FOR_SUPERUSERS = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -84,9 +84,9 @@ class UserAdmin(ChosenFromMany, TollgateAdmin, DjangoUserAdmin):
     last_seen = moment_column("last_login", "last sign-in")
     joined = moment_column("date_joined", "joined")
 
-    @display(description="state", label={"active": "success", "blocked": "danger"})
+    @display(description="state", ordering="is_active")
     def state(self, user: User) -> str:
-        return "active" if user.is_active else "blocked"
+        return badge("active", "good") if user.is_active else badge("blocked", "bad")
 
     @display(description="accounts")
     def accounts_held(self, user: User) -> str:
@@ -113,7 +113,7 @@ class UserAdmin(ChosenFromMany, TollgateAdmin, DjangoUserAdmin):
         """A user who still has accounts is refused: those are deleted on their own page, with a reason."""
         deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
         held = [linked(account) for account in Account.objects.filter(members__user__in=objs).distinct()]
-        return deleted, counts, lacking, held or protected
+        return (deleted, counts, set(), held) if held else (deleted, counts, lacking, protected)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         response = super().user_change_password(request, id, form_url)

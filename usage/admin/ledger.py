@@ -22,7 +22,7 @@ from unfold.views import ChangeList
 
 from accounts import audit
 from accounts.admin.acts import Act, act_page, object_or_404
-from accounts.admin.base import TollgateAdmin, ViewOnly
+from accounts.admin.base import TollgateAdmin, TollgateList, ViewOnly
 from accounts.admin.display import (
     badge,
     code,
@@ -57,7 +57,7 @@ class LocalDayFilter(RangeDateFilter):
         return parse_date_str(self.used_parameters.get(f"local_day_{end}") or "")
 
 
-class LedgerChangeList(ChangeList):
+class LedgerList(TollgateList):
     """The list of the ledger, bounded by an index whatever is searched and filtered."""
 
     found: ledger_search.Found
@@ -128,7 +128,7 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
                 )
             },
         ),
-        ("When", {"fields": (("when", "local_day", "recorded"),)}),
+        ("When", {"fields": (("when", "day", "recorded"),)}),
     )
     readonly_fields = (
         *(
@@ -141,7 +141,7 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
             "operation_shown",
             "model_shown",
         ),
-        *("reference_shown", "session_shown", "campaign_shown", "event", "latency", "when", "recorded"),
+        *("reference_shown", "session_shown", "campaign_shown", "event", "latency", "when", "day", "recorded"),
     )
 
     when = moment_column("occurred_at", "occurred", seconds=True)
@@ -170,7 +170,17 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
 
     @display(description="model")
     def model_shown(self, record: Record) -> str:
-        return str(record.model)
+        model = record.model
+        if not (model.name or model.provider or model.variant):
+            return "–"
+        name = " ".join(part for part in (model.name, model.variant) if part)
+        return format_html(
+            '<span class="tg-quantity">{}</span><span class="tg-note">{}</span>', name, model.provider
+        )
+
+    @display(description="day")
+    def day(self, record: Record) -> str:
+        return f"{record.local_day.day} {record.local_day:%b %Y}, in {record.account.time_zone}"
 
     @display(description="session")
     def session_shown(self, record: Record) -> str:
@@ -214,7 +224,7 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
         return super().get_queryset(request).prefetch_related("account", "operation", "model")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return LedgerChangeList
+        return LedgerList
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> Any:
         return queryset, False

@@ -131,6 +131,15 @@ class RateFormSet(forms.BaseInlineFormSet):
         super().clean()
 
 
+def price_to_start_from(request: HttpRequest) -> PricingConfig | None:
+    """The price that a new one starts from (`?like=`), for who may see it."""
+    like = request.GET.get("like", "")
+    may_see = request.user.has_perm("usage.view_pricingconfig")  # type: ignore[union-attr]
+    if request.method != "GET" or not like.isdecimal() or len(like) > 18 or not may_see:
+        return None
+    return PricingConfig.objects.filter(pk=like).first()
+
+
 class RateInline(AddOnly, TabularInline):
     model = Rate
     form = RateForm
@@ -140,7 +149,12 @@ class RateInline(AddOnly, TabularInline):
     extra = 0
     min_num = 1
     verbose_name_plural = "rates"
+    hide_title = True
     formfield_overrides = EXACT
+
+    def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
+        like = price_to_start_from(request)
+        return max(0, like.rates.count() - self.min_num) if like else self.extra
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("unit", "price_shown", "per_shown", "state") if obj else self.fields
@@ -228,16 +242,9 @@ class PriceAdmin(AddOnly, TollgateAdmin):
         obj.created_by_id = request.user.pk
         super().save_model(request, obj, form, change)
 
-    def _like(self, request: HttpRequest) -> PricingConfig | None:
-        """The price that a new one starts from (`?like=`), for who may see it."""
-        like = request.GET.get("like", "")
-        if request.method != "GET" or not like.isdecimal() or not self.has_view_permission(request):
-            return None
-        return PricingConfig.objects.filter(pk=like).first()
-
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         start = datetime.combine(datetime.now(UTC).date(), time.min, UTC)
-        like = self._like(request)
+        like = price_to_start_from(request)
         if like is None:
             return {"effective_from": start}
         names = ("provider", "model", "operation", "variant", "source")
@@ -245,7 +252,7 @@ class PriceAdmin(AddOnly, TollgateAdmin):
 
     def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
         kwargs = super().get_formset_kwargs(request, obj, inline, prefix)
-        like = self._like(request)
+        like = price_to_start_from(request)
         if like is not None:
             # Only shown, never on POST: a form equal to its initial values would not be saved.
             kwargs["initial"] = [
