@@ -1,0 +1,12 @@
+"""The product's addresses, and beside them, behind the same middleware, those of the peers."""
+
+from django.urls import path
+
+from config.urls import urlpatterns as product
+from tests.benchmarks import peers
+
+urlpatterns = [
+    path("api/bench/bare/", peers.Bare.as_view()),
+    path("api/bench/idiomatic/", peers.Idiomatic.as_view()),
+    *product,
+]
