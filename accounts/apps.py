@@ -7,7 +7,7 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
-        from accounts import append_only, lifecycle
+        from accounts import append_only, lifecycle, schema  # noqa: F401 - the schema registers itself
         from accounts.models import User
 
         # Sent once per app, when the migrations of all of them have been applied.

@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import DatabaseError, InterfaceError, connection
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -17,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.errors import DomainError
-from usage.retrying import away, is_transient
+from usage.retrying import away, is_away, is_transient
 
 logger = logging.getLogger("tollgate.api")
 
@@ -32,6 +31,7 @@ TITLES = {
     413: "Too large",
     415: "Unsupported media type",
     429: "Limit reached",
+    500: "Server error",
     503: "Unavailable",
 }
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -125,7 +125,7 @@ def as_domain_error(exception: Exception) -> DomainError | None:
         return DomainError(str(exception.default_code), str(exception.detail), exception.status_code)
     if isinstance(exception, ValidationError):
         return DomainError("invalid", " ".join(exception.messages), 400)
-    if isinstance(exception, DatabaseError | InterfaceError) and is_transient(exception):
+    if is_transient(exception) or is_away(exception):
         logger.warning("database unavailable: %s", exception)
         return away()
     return None
@@ -139,18 +139,3 @@ def problem_response(error: DomainError) -> HttpResponse:
     for name, value in problem_headers(error).items():
         response[name] = value
     return response
-
-
-def health(request: HttpRequest) -> HttpResponse:
-    """200 when the database answers, else 503; for load balancers, without a key."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except (DatabaseError, InterfaceError):
-        return problem_response(away())
-    return HttpResponse('{"status":"ok"}', content_type="application/json")
-
-
-def unknown_endpoint(request: HttpRequest, path: str = "") -> HttpResponse:
-    """Under /api/ nobody gets an HTML page."""
-    return problem_response(DomainError("not_found", "There is no such endpoint.", 404))

@@ -5,31 +5,25 @@ from typing import Any
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from config.api import health, unknown_endpoint
+from config.views import Docs, Health, Schema, unknown_endpoint
 
 api: list[Any] = [
     path("", include("billing.urls")),
     path("usage/", include("usage.urls")),
-    path(
-        "schema/", SpectacularAPIView.as_view(authentication_classes=[], permission_classes=[]), name="schema"
-    ),
-    path(
-        "docs/",
-        SpectacularSwaggerSplitView.as_view(
-            url_name="schema", authentication_classes=[], permission_classes=[]
-        ),
-        name="api-docs",
-    ),
-    path("health/", health, name="health"),
-    re_path(r"^(?P<path>.*)$", unknown_endpoint),
+    path("schema/", Schema.as_view(), name="schema"),
+    path("docs/", Docs.as_view(), name="api-docs"),
+    path("health/", Health.as_view(), name="health"),
 ]
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/settings/usage/"), name="home"),
     path("api/v1/", include(api)),
+    re_path("^api(/.*)?$", unknown_endpoint),
     path("admin/", admin.site.urls),
     path("accounts/", include("accounts.urls")),
     path("", include("billing.page_urls")),
 ]
+
+handler400 = "config.views.bad_request"
+handler500 = "config.views.server_error"

@@ -14,6 +14,9 @@ T = TypeVar("T")
 # Deadlock, lock wait timeout, snapshot conflict, node not ready; then no server, and the lost connections.
 AGAIN = frozenset({1213, 1205, 1020, 1047})
 LOST = frozenset({2002, 2003, 2006, 2013, 4031})
+# The server is there and cannot serve: too many connections, shutting down, read-only, disk full, killed.
+AWAY = frozenset({1021, 1040, 1053, 1114, 1203, 1226, 1290, 1836, 1927})
+SQLITE_AWAY = ("unable to open database", "disk I/O error", "database or disk is full", "readonly database")
 DEADLINE_S = 2.0
 LONGEST_PAUSE_S = 0.2
 
@@ -35,6 +38,14 @@ def is_transient(error: Exception) -> bool:
         return False
     code = error.args[0]
     return code in AGAIN or code in LOST or (isinstance(code, str) and "database is locked" in code)
+
+
+def is_away(error: Exception) -> bool:
+    """Whether the database cannot serve anybody now; trying again at once would not help."""
+    if not isinstance(error, DatabaseError) or not error.args:
+        return False
+    code = error.args[0]
+    return code in AWAY or (isinstance(code, str) and any(reason in code for reason in SQLITE_AWAY))
 
 
 def run(transaction: Callable[[], T]) -> T:
