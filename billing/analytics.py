@@ -1,5 +1,6 @@
 """The voice agent's dashboard: usage and cost per kind of operation, as its clients expect it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -7,7 +8,7 @@ from decimal import Decimal
 
 from accounts.errors import Invalid
 from accounts.models import Account
-from usage import queries
+from usage import parameters, queries
 from usage.fields import COST_PLACES, QUANTITY_PLACES
 
 
@@ -38,19 +39,13 @@ def period(params: Mapping[str, str], account: Account) -> tuple[date, date]:
         return start, end
     if text == "last_month":
         return queries.month_of(start - timedelta(days=1))
-    try:
-        if len(text) != 7:
-            raise ValueError(text)
+    if re.fullmatch("(19[789]|[2-8][0-9]{2})[0-9]-(0[1-9]|1[0-2])", text):
         return queries.month_of(date.fromisoformat(f"{text}-01"))
-    except ValueError as error:
-        raise Invalid("period", "period is current_month, last_month or a month such as 2026-11.") from error
+    raise Invalid("period", "period is current_month, last_month or a month such as 2026-11.")
 
 
 def days(params: Mapping[str, str]) -> int:
-    text = params.get("days") or "30"
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= DAYS_AT_MOST):
-        raise Invalid("days", f"days is a whole number from 1 to {DAYS_AT_MOST}.")
-    return int(text)
+    return parameters.whole_number(params, "days", 30, DAYS_AT_MOST)
 
 
 def analytics(account: Account, start: date, end: date, trend_days: int) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Query parameters → filters: what is asked of the ledger and of the rollups."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,6 +17,8 @@ from usage.queries import start_of, today
 PAGE_SIZE = 50
 PAGE_SIZE_AT_MOST = 500
 MARGIN = timedelta(hours=38)  # a local day lies within this of its date in every zone
+# Nothing is recorded outside of these, and every calculation with a bound stays inside the calendar.
+EARLIEST, LATEST = date(1900, 1, 1), date(9000, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,21 @@ def bound(params: Mapping[str, str], name: str, account: Account) -> Bound | Non
     try:
         day = parse_date(text)
         if day is not None:
+            day = min(max(day, EARLIEST), LATEST)
             return Bound(day, start_of(day, account).astimezone(UTC))
         # A plus sign in a query string arrives as a space.
         instant = parse_datetime(text.replace(" ", "+")) if "T" in text else None
         if instant is not None and instant.tzinfo is not None:
-            return Bound(None, instant.astimezone(UTC))
+            return Bound(None, _inside_calendar(instant))
     except (ValueError, OverflowError):
         pass
     raise Invalid(name, f"{name} is a date such as 2026-11-20, or an instant such as 2026-11-20T10:00:00Z.")
+
+
+def _inside_calendar(instant: datetime) -> datetime:
+    if instant.year <= EARLIEST.year:
+        return datetime.combine(EARLIEST, time.min, UTC)
+    return datetime.combine(LATEST, time.min, UTC) if instant.year >= LATEST.year else instant.astimezone(UTC)
 
 
 def date_range(params: Mapping[str, str], account: Account) -> tuple[Bound | None, Bound | None]:
@@ -158,11 +168,14 @@ def _ids(rows: object) -> list[int]:
 
 def page_size(params: Mapping[str, str]) -> int:
     """`page_size`: 50 unless told, at most 500."""
-    text = params.get("page_size", "")
-    if not text:
-        return PAGE_SIZE
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= PAGE_SIZE_AT_MOST):
-        raise Invalid("page_size", f"page_size is a whole number from 1 to {PAGE_SIZE_AT_MOST}.")
+    return whole_number(params, "page_size", PAGE_SIZE, PAGE_SIZE_AT_MOST)
+
+
+def whole_number(params: Mapping[str, str], name: str, default: int, at_most: int) -> int:
+    """A whole number from 1 to `at_most`, which is less than 10⁹."""
+    text = params.get(name) or str(default)
+    if not (re.fullmatch("[0-9]{1,9}", text) and 1 <= int(text) <= at_most):
+        raise Invalid(name, f"{name} is a whole number from 1 to {at_most}.")
     return int(text)
 
 
