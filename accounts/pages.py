@@ -58,7 +58,10 @@ def _enter(request: AccountRequest, account: Account) -> None:
     memberships = Member.objects.filter(user=request.user).select_related("account")
     request.memberships = list(memberships.order_by("account__name", "id"))
     request.account = account
-    request.membership = next(m for m in request.memberships if m.account_id == account.pk)
+    own = [member for member in request.memberships if member.account_id == account.pk]
+    if not own:  # taken out of the account between two queries
+        raise Http404
+    request.membership = own[0]
     request.may_manage = request.membership.role in MANAGING_ROLES
     # A link may name another account than the one switched to; the tabs stay with it.
     request.account_query = f"?account={account.public_id}" if "account" in request.GET else ""

@@ -6,8 +6,8 @@ from datetime import date
 from decimal import Decimal
 
 from accounts.models import Account
-from billing.plans import notice_of, plan_of
 from billing.models import Plan
+from billing.plans import notice_of, plan_of
 from usage import charts, formatting, queries
 from usage.costs import Cost
 from usage.price_book import PriceBook

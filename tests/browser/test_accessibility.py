@@ -96,6 +96,18 @@ def test_axe_finds_nothing_with_everything_opened(
     assert width_beyond_the_screen(page) == 0
 
 
+def test_what_was_saved_is_announced(visit: Visit, alice: User, acme: Account) -> None:
+    page = visit("/settings/profile/", alice, acme)
+    page.get_by_label("Your name").fill("Alice Rao")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_have_text("Your profile is saved.")
+    assert violations(page) == []
+    page.get_by_label("Your name").fill("x" * 151)
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_label("Your name")).to_have_attribute("aria-invalid", "true")
+    assert violations(page) == []
+
+
 def test_a_member_s_view_of_the_account_is_accessible_too(visit: Visit, bob: User, acme: Account) -> None:
     page = visit("/settings/account/", bob, acme)
     expect(page.get_by_role("button", name="Save")).to_have_count(0)
