@@ -7,7 +7,7 @@ SETTINGS := ALLOWED_HOSTS API_KEY_PEPPER BASE_URL DATABASE_URL DEBUG DEFAULT_FRO
 	QUOTA_REFUSED_STATUS REDIS_URL RETENTION_MONTHS SECRET_KEY SENTRY_DSN STRIPE_API_BASE STRIPE_SECRET_KEY \
 	STRIPE_WEBHOOK_SECRETS TIME_ZONE TRUSTED_PROXIES
 CLEAN_ENV := env $(addprefix -u ,$(SETTINGS))
-PYTEST := $(PY) -m pytest -n 2
+PYTEST := $(PY) -m pytest -n 2 --dist loadgroup
 ON_MARIADB := $(CLEAN_ENV) $(PY) tests/mariadb.py --
 
 heading = @printf '\n== %s\n' '$(1)'
@@ -56,7 +56,7 @@ test-sqlite: ready  ## the tests on SQLite, those in the browser included
 
 test-mariadb: ready  ## the tests on a MariaDB of their own
 	$(call heading,tests on MariaDB)
-	@TOLLGATE_TEST_MARIADB_FAST=1 $(ON_MARIADB) $(PYTEST) --ignore=tests/browser
+	@TOLLGATE_TEST_MARIADB_FAST=1 $(ON_MARIADB) $(PYTEST) --ignore=tests/browser --ignore=tests/config/test_demo.py
 
 faults: ready  ## kills, races and soaks, many rounds, on both databases (TOLLGATE_FAULT_ROUNDS)
 	$(call heading,faults on SQLite)

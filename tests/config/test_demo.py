@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("demo")  # one server, and tests that build on each other
+
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN_S = 120
 
