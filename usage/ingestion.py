@@ -111,6 +111,7 @@ class Outcome:
     is_new: bool = False
     record_id: int | None = None  # known for single events only
     entry: Entry | None = None  # of a new record
+    holds: tuple[str, bytes] | None = None  # of a conflict: the event id and content that the ledger holds
 
 
 class CatalogueMovedError(Exception):
@@ -158,10 +159,12 @@ def record_events(
             sent_id = error.extra.get("event_id") if isinstance(item, DomainError) else item.event_id
             outcomes[index] = Outcome(index, sent_id, error)  # type: ignore[arg-type]
     entries.sort(key=lambda entry: entry.order)
-    entries = _drop_repeats(entries, outcomes)
-    for start in range(0, len(entries), ROWS_PER_TRANSACTION):
-        for outcome in _store(entries[start : start + ROWS_PER_TRANSACTION], now):
-            outcomes[outcome.index] = outcome
+    while entries:
+        entries, repeats = _set_repeats_aside(entries)
+        for start in range(0, len(entries), ROWS_PER_TRANSACTION):
+            for outcome in _store(entries[start : start + ROWS_PER_TRANSACTION], now):
+                outcomes[outcome.index] = outcome
+        entries = _answer_repeats(repeats, outcomes)
     return [outcomes[index] for index in range(len(items))]
 
 
@@ -239,19 +242,42 @@ def _checked_quantities(event: Event) -> dict[str, int]:
     return {unit: events.scaled_quantity(raw, unit) for unit, raw in sent.items()}
 
 
-def _drop_repeats(entries: list[Entry], outcomes: dict[int, Outcome]) -> list[Entry]:
-    """Of sorted entries, the first sending of each event id; repeats are duplicates or conflicts.
+def _set_repeats_aside(entries: list[Entry]) -> tuple[list[Entry], list[tuple[Entry, Entry]]]:
+    """Of sorted entries, the first sending of each event id; and each repeat with the first one.
 
-    Sorting is stable, so the first one sent is the one that stays.
+    Sorting is stable, so the first one sent is the one that is stored.
     """
-    kept: list[Entry] = []
+    firsts: list[Entry] = []
+    repeats: list[tuple[Entry, Entry]] = []
     for entry in entries:
-        if kept and kept[-1].order == entry.order:
-            same = kept[-1].content_hash == entry.content_hash and kept[-1].event_id == entry.event_id
-            outcomes[entry.index] = Outcome(entry.index, entry.event_id, None if same else _conflict(entry))
+        if firsts and firsts[-1].order == entry.order:
+            repeats.append((entry, firsts[-1]))
         else:
-            kept.append(entry)
-    return kept
+            firsts.append(entry)
+    return firsts, repeats
+
+
+def _answer_repeats(repeats: list[tuple[Entry, Entry]], outcomes: dict[int, Outcome]) -> list[Entry]:
+    """Repeats are duplicates or conflicts of what the ledger now holds.
+
+    Returns:
+        Those with other content than a first one that was refused: its id is free, so they are tried.
+    """
+    tried: list[Entry] = []
+    for entry, first in repeats:
+        sent = (entry.event_id, entry.content_hash)
+        same_as_first = sent == (first.event_id, first.content_hash)
+        outcome = outcomes[first.index]
+        if outcome.error is None or outcome.holds is not None:
+            same = same_as_first if outcome.holds is None else sent == outcome.holds
+            error = None if same else _conflict(entry)
+        elif same_as_first:
+            error = outcome.error
+        else:
+            tried.append(entry)
+            continue
+        outcomes[entry.index] = Outcome(entry.index, entry.event_id, error)
+    return tried
 
 
 def _conflict(entry: Entry) -> DomainError:
@@ -494,8 +520,11 @@ def _read_back(entries: list[Entry], batch: int) -> list[Outcome]:
         pk, event_id, content, found_batch = stored[entry.order]
         is_new = found_batch == batch
         same = is_new or (content == entry.content_hash and event_id == entry.event_id)
-        error = None if same else _conflict(entry)
-        outcomes.append(Outcome(entry.index, entry.event_id, error, is_new, pk, entry if is_new else None))
+        if same:
+            outcome = Outcome(entry.index, entry.event_id, None, is_new, pk, entry if is_new else None)
+        else:
+            outcome = Outcome(entry.index, entry.event_id, _conflict(entry), holds=(event_id, content))
+        outcomes.append(outcome)
         if is_new and entry.detail:
             details.append((pk, entry.account.pk, *entry.detail))
     if details:
