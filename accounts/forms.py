@@ -79,6 +79,7 @@ class AccountForm(AuditedForm):
         model = Account
         fields = ("name", "time_zone", "currency")
         labels = {"name": "Account name", "time_zone": "Time zone", "currency": "Currency"}
+        error_messages = {"name": {"required": "Enter a name for the account."}}
         help_texts = {
             "time_zone": "Decides on which day and in which month a record counts. "
             "What was recorded before keeps its day.",

@@ -102,9 +102,14 @@ def test_what_was_saved_is_announced(visit: Visit, alice: User, acme: Account) -
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status")).to_have_text("Your profile is saved.")
     assert violations(page) == []
-    page.get_by_label("Your name").fill("x" * 151)
+
+
+def test_what_is_wrong_is_told_at_its_field(visit: Visit, alice: User, acme: Account) -> None:
+    page = visit("/settings/account/", alice, acme)
+    page.get_by_label("Account name").fill("")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_label("Your name")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Account name")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Account name")).to_have_accessible_description("Enter a name for the account.")
     assert violations(page) == []
 
 
@@ -125,6 +130,14 @@ def test_a_name_of_two_hundred_characters_breaks_nothing(
         page.goto(f"/settings/{tab}/")
         assert (tab, width_beyond_the_screen(page)) == (tab, 0)
     assert page.locator(".bar").bounding_box()["height"] < 60  # type: ignore[index]
+
+
+@pytest.mark.parametrize("width", [320, 600, 768, 870, 1024, 1920])
+def test_no_width_makes_the_page_scroll_sideways(
+    visit: Visit, alice: User, busy_acme: Account, width: int
+) -> None:
+    page = visit("/settings/usage/", alice, busy_acme, viewport={"width": width, "height": 900})
+    assert width_beyond_the_screen(page) == 0
 
 
 def test_large_amounts_stay_within_a_phone(
