@@ -12,12 +12,13 @@ from rest_framework.views import APIView
 from accounts.authentication import KeyAuthentication, account_of, caller_of
 from accounts.errors import DomainError, Invalid
 from accounts.keys import Caller
+from accounts.references import find_account
 from usage import events, exports, ledger, parameters, schema, trends
 from usage import price_book as price_books
 from usage.ingestion import Outcome, record_events
 from usage.models import Record
 from usage.pagination import page_url, parse_cursor, read_page
-from usage.parsers import read_body
+from usage.parsers import JSON, NDJSON, read_body, read_object, sent_as
 from usage.representation import parse_record_id, read_rows, represent, represent_all, row_of_entry
 from usage.sessions import SHOWN_AT_MOST, most_active
 
@@ -32,11 +33,9 @@ class RecordUsage(APIView):
 
     @extend_schema(**schema.RECORD_USAGE)
     def post(self, request: Request) -> Response:
-        sent_as = (request.content_type or "").partition(";")[0].strip().lower()
-        if sent_as not in ("application/json", "application/x-ndjson"):
-            raise DomainError("unsupported_media_type", "Send application/json or application/x-ndjson.", 415)
+        media_type = sent_as(request, JSON, NDJSON)
         raw = read_body(request._request)
-        if sent_as == "application/x-ndjson":
+        if media_type == NDJSON:
             return record_batch(events.decode_lines(raw), caller_of(request))
         if raw.lstrip()[:1] == b"[":
             return record_batch(events.decode_array(raw), caller_of(request))
@@ -95,7 +94,7 @@ def _rejection(outcome: Outcome) -> dict[str, Any]:
 
 
 class ReverseUsage(APIView):
-    """Append the record that undoes another one."""
+    """Append the record that undoes another one; an account that is named has to be the record's."""
 
     authentication_classes = (KeyAuthentication,)
     scope = "usage:write"
@@ -108,7 +107,11 @@ class ReverseUsage(APIView):
         record = Record.objects.filter(pk=parse_record_id(record_id) or 0).first()
         if record is None:
             raise DomainError("not_found", f"There is no record {record_id}.", 404)
-        body: Any = request.data
+        sent_as(request, JSON)
+        body = read_object(request._request)
+        named = body.get("account", request.query_params.get("account"))
+        if named is not None and find_account(str(named)) != record.account:
+            raise DomainError("not_found", f"There is no record {record_id} of {named!r}.", 404)
         reason = body.get("reason")
         if not isinstance(reason, str):
             raise Invalid("reason", "Say why the record is reversed.", "required")

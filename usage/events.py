@@ -30,7 +30,7 @@ BACK_AT_MOST = timedelta(hours=24)  # for account keys
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 Meta = msgspec.Meta
-Slug = Annotated[str, Meta(pattern=SLUG)]
+Slug = Annotated[str, Meta(pattern=SLUG.removesuffix("$") + r"\Z")]  # $ would let a newline follow
 Text64 = Annotated[str, Meta(max_length=64)]
 Text128 = Annotated[str, Meta(max_length=128)]
 Text200 = Annotated[str, Meta(max_length=200)]
@@ -43,7 +43,7 @@ class StatedCost(msgspec.Struct, forbid_unknown_fields=True):
     """A cost that the client knows, kept as stated; an amount above zero in any currency with a rate."""
 
     amount: msgspec.Raw
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
 
 
 class Event(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -108,15 +108,45 @@ def decode_array(raw: bytes) -> list[Item]:
     try:
         if not _may_hold_nul(raw):
             return _bounded(_many.decode(raw))
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         pass  # one of the items: found below, item by item
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise _explain(error) from error
     try:
-        items = _raw_items.decode(raw)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        items = [bytes(item) for item in _bounded(_raw_items.decode(raw))]
+    except msgspec.DecodeError as error:
+        items = _bounded(_loose_items(raw, error))
+    except RecursionError as error:
         raise _explain(error) from error
-    return [_decoded(bytes(item)) for item in _bounded(items)]
+    return [_decoded(item) for item in items]
+
+
+_loose = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+_white_space = re.compile(r"[ \t\n\r]*")
+
+
+def _loose_items(raw: bytes, strict_error: msgspec.DecodeError) -> list[bytes]:
+    """The items of an array in which some are not quite JSON: NaN, or half of an emoji that was cut.
+
+    They get their errors one by one, and the others are recorded.
+    """
+    text = raw.decode(errors="surrogateescape")
+    items: list[bytes] = []
+    at = _after_white_space(text, text.index("[") + 1)
+    try:
+        while not items or text[at] == ",":
+            at = _after_white_space(text, at + 1) if items else at
+            _, end = _loose.raw_decode(text, at)
+            items.append(text[at:end].encode(errors="surrogateescape"))
+            at = _after_white_space(text, end)
+    except (ValueError, IndexError, RecursionError) as error:
+        raise _explain(strict_error) from error
+    if text[at] != "]" or _after_white_space(text, at + 1) != len(text):
+        raise _explain(strict_error)
+    return items
+
+
+def _after_white_space(text: str, at: int) -> int:
+    match = _white_space.match(text, at)
+    return match.end() if match else at
 
 
 def decode_lines(raw: bytes) -> list[Item]:
@@ -144,11 +174,11 @@ def _decoded(raw: bytes) -> Item:
 def _readable_event_id(raw: bytes) -> str | None:
     """The event id of an item that is wrong elsewhere, so that its sender can find it."""
     try:
-        found = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        found = _loose.decode(raw.decode())
+        event_id = found.get("event_id") if isinstance(found, dict) else None
+        return event_id.encode().decode()[:200] if isinstance(event_id, str) else None
+    except (ValueError, RecursionError):
         return None
-    event_id = found.get("event_id") if isinstance(found, dict) else None
-    return event_id if isinstance(event_id, str) else None
 
 
 _WHERE = re.compile(r" - at `\$\.?([^`]*)`$")
@@ -189,8 +219,15 @@ def _refuse_nul(event: Event) -> None:
     for unit in event.quantities or ():
         if "\x00" in unit:
             raise Invalid("quantities", "A unit holds a NUL character.")
-    if b"\\u0000" in bytes(event.metadata):
-        raise Invalid("metadata", "metadata holds a NUL character.")
+
+
+def holds_nul(value: object) -> bool:
+    """Whether a string somewhere in decoded JSON holds a NUL character."""
+    if isinstance(value, dict):
+        return any("\x00" in key or holds_nul(child) for key, child in value.items())
+    if isinstance(value, list):
+        return any(holds_nul(child) for child in value)
+    return isinstance(value, str) and "\x00" in value
 
 
 def scaled_quantity(raw: msgspec.Raw, unit: str) -> int:
@@ -287,6 +324,8 @@ def decoded_metadata(event: Event) -> dict | None:
         raise Invalid("metadata", "metadata is an object.")
     if is_too_deep(value, DEPTH_AT_MOST - 1):
         raise Invalid("metadata", f"metadata is nested deeper than {DEPTH_AT_MOST} levels.", "too_deep")
+    if _may_hold_nul(raw) and holds_nul(value):
+        raise Invalid("metadata", "metadata holds a NUL character.")
     return value
 
 

@@ -1,16 +1,32 @@
 """Reading a request's body: bounded, never encoded, strict JSON."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from django.http import HttpRequest
 from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
 
 from accounts.errors import DomainError
-from usage.events import DEPTH_AT_MOST, is_too_deep
+from usage.events import DEPTH_AT_MOST, holds_nul, is_too_deep
 
 BODY_BYTES_AT_MOST = 16 * 1024 * 1024
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+
+
+def sent_as(request: Request, *accepted: str) -> str:
+    """The media type of a request's body.
+
+    Raises:
+        DomainError: 415 when it is none of `accepted`.
+    """
+    media_type = (request.content_type or "").partition(";")[0].strip().lower()
+    if media_type not in accepted:
+        raise DomainError("unsupported_media_type", f"Send {' or '.join(accepted)}.", 415)
+    return media_type
 
 
 def read_body(request: HttpRequest) -> bytes:
@@ -24,7 +40,8 @@ def read_body(request: HttpRequest) -> bytes:
     if meta.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise DomainError("unsupported_encoding", "Send the body without a Content-Encoding.", 415)
     length = meta.get("CONTENT_LENGTH") or "0"
-    if length.isdigit() and int(length) > BODY_BYTES_AT_MOST:
+    announced = int(length) if re.fullmatch("[0-9]{1,18}", length) else 0
+    if announced > BODY_BYTES_AT_MOST:
         raise _too_large()
     # Django bounds its stream by Content-Length, which a chunked body does not have.
     is_chunked = "chunked" in meta.get("HTTP_TRANSFER_ENCODING", "").lower()
@@ -35,6 +52,9 @@ def read_body(request: HttpRequest) -> bytes:
         raise DomainError("malformed", "The body ended early.") from error
     if len(body) > BODY_BYTES_AT_MOST:
         raise _too_large()
+    if len(body) < announced:
+        # Whole lines of NDJSON may have come: none of them is recorded, so that all can be sent again.
+        raise DomainError("malformed", "The body ended early.")
     return body
 
 
@@ -42,28 +62,37 @@ def _too_large() -> DomainError:
     return DomainError("too_large", f"The body is larger than {BODY_BYTES_AT_MOST} bytes.", 413)
 
 
-class JSONParser(BaseParser):
-    """A JSON object of at most 20 levels, without NaN, NUL or lone surrogates."""
+def read_object(request: HttpRequest) -> dict:
+    """A JSON object of at most 20 levels, without NaN, NUL or lone surrogates.
 
-    media_type = "application/json"
+    Raises:
+        DomainError: 400 when the body is anything else, or what `read_body` raises.
+    """
+    raw = read_body(request)
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise DomainError("malformed", f"The body is not valid JSON: {error}.") from error
+    except RecursionError as error:
+        raise _too_deep() from error
+    if not isinstance(value, dict):
+        raise DomainError("malformed", "The body is a JSON object.")
+    if is_too_deep(value, DEPTH_AT_MOST):
+        raise _too_deep()
+    if holds_nul(value):
+        raise DomainError("malformed", "The body holds a NUL character.")
+    return value
+
+
+class JSONParser(BaseParser):
+    """What `request.data` is read with. DRF passes over a chunked body: views call `read_object`."""
+
+    media_type = JSON
 
     def parse(
         self, stream: object, media_type: str | None = None, context: Mapping[str, Any] | None = None
-    ) -> dict[Any, Any]:
-        raw = read_body((context or {})["request"]._request)
-        try:
-            value = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, UnicodeError) as error:
-            raise DomainError("malformed", f"The body is not valid JSON: {error}.") from error
-        except RecursionError as error:
-            raise _too_deep() from error
-        if not isinstance(value, dict):
-            raise DomainError("malformed", "The body is a JSON object.")
-        if is_too_deep(value, DEPTH_AT_MOST):
-            raise _too_deep()
-        if b"\\u0000" in raw or b"\x00" in raw:
-            raise DomainError("malformed", "The body holds a NUL character.")
-        return value
+    ) -> dict:
+        return read_object((context or {})["request"]._request)
 
 
 def _too_deep() -> DomainError:

@@ -131,6 +131,7 @@ class BatchResult(s.Serializer):
 
 class Reason(s.Serializer):
     reason = s.CharField(max_length=2000)
+    account = s.CharField(required=False, help_text="When named, it has to be the record's.")
 
 
 class HistoryPage(s.Serializer):
@@ -227,7 +228,7 @@ REVERSE_USAGE: dict[str, Any] = {
     "operation_id": "reverseUsage",
     "summary": "Reverse a record",
     "request": Reason,
-    "responses": {201: UsageRecord, 200: UsageRecord, **problems(400, 401, 403, 404, 409)},
+    "responses": {201: UsageRecord, 200: UsageRecord, **problems(400, 401, 403, 404, 409, 413, 415)},
 }
 HISTORY: dict[str, Any] = {
     "operation_id": "listHistory",
