@@ -290,6 +290,9 @@ def _store(entries: list[Entry], now: datetime) -> list[Outcome]:
     book = price_books.remembered()
     for _ in range(5):
         ready, refused = _rate_all(entries, book)
+        if refused and book.version != price_books.stored_version():
+            book = price_books.reload()  # what the old catalogue refuses, the new one may allow
+            continue
         if not ready:
             return refused
         try:
