@@ -52,16 +52,18 @@ def reverse(
         raise Invalid("reason", f"At most {REASON_AT_MOST} characters.", "too_long")
     if record.counts != 1:
         raise DomainError("not_reversible", "Only an original record can be reversed.", 409)
-    return retrying.run(lambda: _reverse(record, reason, key_id, idempotency_key))
+    # Made once, so that a commit whose answer was lost is known again when it is repeated.
+    sent_with = idempotency_key or secrets.token_hex(16)
+    return retrying.run(lambda: _reverse(record, reason, key_id, sent_with))
 
 
-def _reverse(
-    record: Record, reason: str, key_id: int | None, idempotency_key: str | None
-) -> tuple[Record, bool]:
-    undone = _negated(record, key_id, idempotency_key)
+def _reverse(record: Record, reason: str, key_id: int | None, sent_with: str) -> tuple[Record, bool]:
+    undone = _negated(record, key_id, sent_with)
     try:
         with transaction.atomic():
-            lock_accounts([record.account_id])
+            _, zones = lock_accounts([record.account_id])
+            if record.account_id not in zones:
+                raise DomainError("unknown_account", "This account has been deleted.", 404)
             # Plain inserts: the reversal's own key must not look like a duplicate event.
             undone.save(force_insert=True)
             Reversal.objects.create(
@@ -77,10 +79,9 @@ def _reverse(
     return undone, True
 
 
-def _negated(record: Record, key_id: int | None, idempotency_key: str | None) -> Record:
+def _negated(record: Record, key_id: int | None, sent_with: str) -> Record:
     lines = [[line[0], -line[1], *line[2:3], *_negated_cost(line)] for line in json.loads(record.lines)]
     event_id = f"reversal-of-rec_{record.pk}"
-    sent_with = idempotency_key or secrets.token_hex(16)
     return Record(
         account_id=record.account_id,
         event_hash=event_hash(event_id, ("tollgate", "reversal")),
