@@ -44,8 +44,12 @@ def permit(reason: str, using: str = "default") -> Iterator[None]:
         raise transaction.TransactionManagementError("a permit lives inside a transaction")
     permits = apps.get_model("accounts", "Permit").objects.using(using)
     row = permits.create(reason=reason)
-    yield
-    permits.filter(pk=row.pk).delete()
+    try:
+        yield
+    finally:
+        # Also when the caller survives an error; a transaction that must roll back takes it along.
+        if not connection.needs_rollback:
+            permits.filter(pk=row.pk).delete()
 
 
 def _trigger_sql(connection: BaseDatabaseWrapper, table: str, action: str) -> tuple[str, str]:
