@@ -50,7 +50,7 @@ class BrowserSession(SessionAuthentication):
 
 
 def current_account(request: HttpRequest, user: User) -> Account:
-    """The account a signed-in user works in: the one named by `?account=`, switched to, or their own."""
+    """The account a signed-in user works in: named by `?account=`, switched to, a business, or their own."""
     named = request.GET.get("account")
     accounts = Account.objects.filter(members__user=user)
     if named is not None:
@@ -60,7 +60,8 @@ def current_account(request: HttpRequest, user: User) -> Account:
         return account
     switched = request.session.get(CURRENT_ACCOUNT)
     account = accounts.filter(pk=switched).first() if switched else None
-    account = account or accounts.order_by("-person_id", "id").first()
+    # Who is a member of a business comes for it mostly; "business" sorts before "personal".
+    account = account or accounts.order_by("kind", "id").first()
     if account is None:
         raise NotYours("no_account", "You are not a member of any account.")
     return account

@@ -75,7 +75,7 @@ def prepare(known: Secrets) -> Cast:
         Member.objects.get_or_create(account=northwind, user=user, defaults={"role": role})
     cast = Cast(
         northwind=northwind,
-        case_tool=_user("priya@example.com", "Priya Raman", known).personal_account,
+        case_tool=_user("priya@example.com", "Priya Raman", known, time_zone="Asia/Kolkata").personal_account,
         voice=_business(
             "Ringwell Reception", _user("omar@example.com", "Omar Haddad", known), "basic", "UTC"
         ),
@@ -91,13 +91,17 @@ def prepare(known: Secrets) -> Cast:
     return cast
 
 
-def _user(email: str, name: str, known: Secrets, plan: str | None = None) -> User:
+def _user(
+    email: str, name: str, known: Secrets, *, plan: str | None = None, time_zone: str | None = None
+) -> User:
     user = User.objects.filter(email=email).first()
     if user is None:
         user = User(email=email, name=name)
         user.set_password(known.password)
         user.wished_plan = plan  # type: ignore[attr-defined]
         user.save()
+        if time_zone is not None:
+            Account.objects.filter(person=user).update(time_zone=time_zone)
     return user
 
 
