@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 from django.utils import timezone
+from django.utils.http import parse_etags
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.authentication import KeyAuthentication, account_of, caller_of
+from accounts.authentication import account_of, caller_of
 from accounts.models import Account
 from billing import analytics, schema
 from billing.models import Plan, Subscription
@@ -21,8 +22,9 @@ from usage import price_book as price_books
 from usage.estimates import estimate
 from usage.fields import COST_PLACES, QUANTITY_PLACES, amount_text, quantity_text, scale_up
 from usage.models import PricingConfig
-from usage.parsers import read_body
+from usage.parsers import JSON, read_body, sent_as
 from usage.representation import instant_text
+
 
 class Current(APIView):
     """The account now: plan, meters, this month's summary and cost, lifetime cost."""
@@ -34,9 +36,15 @@ class Current(APIView):
         document = current(account_of(request))
         etag = f'"{hashlib.blake2b(msgspec.json.encode(document), digest_size=16).hexdigest()}"'
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-        if request.META.get("HTTP_IF_NONE_MATCH") == etag:
+        if is_held_already(request, etag):
             return Response(status=304, headers=headers)
         return Response(document, headers=headers)
+
+
+def is_held_already(request: Request, etag: str) -> bool:
+    """Whether If-None-Match names this answer; a proxy that compresses makes its tags weak."""
+    held = parse_etags(request.headers.get("If-None-Match", ""))
+    return "*" in held or any(tag.removeprefix("W/") == etag for tag in held)
 
 
 def current(account: Account) -> dict[str, Any]:
@@ -99,11 +107,11 @@ def _meter(meter: queries.MeterTotal) -> dict[str, Any]:
 class Estimate(APIView):
     """What a record would cost; nothing is stored."""
 
-    authentication_classes = (KeyAuthentication,)
     scope = "billing:read"
 
     @extend_schema(**schema.ESTIMATE)
     def post(self, request: Request) -> Response:
+        sent_as(request, JSON)
         event = events.decode_one(read_body(request._request))
         return Response(estimate(event, caller_of(request), timezone.now()))
 

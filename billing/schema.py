@@ -172,7 +172,7 @@ ESTIMATE: dict[str, Any] = {
     "operation_id": "estimateCost",
     "summary": "What a record would cost",
     "request": UsageEvent,
-    "responses": {200: EstimatedCost, **problems(400, 401, 403, 404)},
+    "responses": {200: EstimatedCost, **problems(400, 401, 403, 404, 413, 415)},
 }
 PLANS: dict[str, Any] = {
     "operation_id": "listPlans",

@@ -133,12 +133,11 @@ class History(APIView):
         only = parameters.record_filter(params, account_of(request))
         cursor = parse_cursor(params.get("cursor"))
         page = read_page(Record.objects.filter(only), cursor, parameters.page_size(params))
-        base = request.build_absolute_uri(request.path)
         book = price_books.current()
         return Response(
             {
-                "next": page_url(base, params, page.next),
-                "previous": page_url(base, params, page.previous),
+                "next": page_url(request, page.next),
+                "previous": page_url(request, page.previous),
                 "results": represent_all(page.rows, book),
             }
         )

@@ -9,8 +9,9 @@ import binascii
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from django.conf import settings
 from django.db.models import Q, QuerySet
-from django.http import QueryDict
+from rest_framework.request import Request
 
 from accounts.errors import Invalid
 from usage.representation import RecordRow, read_rows
@@ -90,10 +91,12 @@ def _beyond(cursor: Cursor) -> Q:
     return Q(occurred_at__lte=cursor.occurred_at) & earlier
 
 
-def page_url(base: str, params: QueryDict, cursor: Cursor | None) -> str | None:
-    """The address of another page with the same filters."""
+def page_url(request: Request, cursor: Cursor | None) -> str | None:
+    """The absolute address of another page with the same filters."""
     if cursor is None:
         return None
-    query = params.copy()
+    query = request.query_params.copy()
     query["cursor"] = str(cursor)
-    return f"{base}?{query.urlencode()}"
+    # Behind a proxy that ends TLS the request itself does not know that it was https.
+    base = settings.BASE_URL if settings.HTTPS else request.build_absolute_uri("/").rstrip("/")
+    return f"{base}{request.path}?{query.urlencode()}"
