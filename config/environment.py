@@ -7,7 +7,9 @@ manage.py, so that every process of this checkout reads the same ones.
 import contextlib
 import ipaddress
 import os
+import re
 import secrets
+from email.utils import parseaddr
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -16,6 +18,13 @@ from zoneinfo import ZoneInfo
 import environ
 
 GENERATED = ("SECRET_KEY", "API_KEY_PEPPER")
+
+
+_HOST = re.compile(r"\*|\[[0-9A-Fa-f:.]+\]|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def refuse(name: str, reason: str) -> NoReturn:
@@ -30,7 +39,7 @@ class Environment:
         self.secrets_file = secrets_file
         self._environ = environ.Env()
         if secrets_file.exists():
-            environ.Env.read_env(str(secrets_file))
+            self._read_secrets()
 
     def text(self, name: str, default: str = "") -> str:
         return os.environ.get(name, "").strip() or default
@@ -43,7 +52,7 @@ class Environment:
 
     def whole_number(self, name: str, default: int, low: int, high: int) -> int:
         value = self.text(name, str(default))
-        if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+        if not re.fullmatch("[0-9]{1,18}", value) or not low <= int(value) <= high:
             refuse(name, f"{value!r} is not a whole number from {low} to {high}")
         return int(value)
 
@@ -70,12 +79,48 @@ class Environment:
         value = self.text(name, default)
         try:
             parts = urlsplit(value)
-            usable = parts.scheme in schemes and bool(parts.hostname) and (parts.port or 1) > 0
+            usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+            usable = usable and not re.search(r"\s", value)
         except ValueError:
             usable = False
         if not usable:
             refuse(name, f"{value!r} is not a URL of the kind {' or '.join(s + '://host' for s in schemes)}")
         return value.rstrip("/")
+
+    def origin(self, name: str, default: str) -> str:
+        """An http or https address without a path: cookies, hosts and links are made from it."""
+        value = self.url(name, default, ("http", "https"))
+        parts = urlsplit(value)
+        if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+            refuse(name, f"{value!r} has more than a scheme, a host and a port")
+        return value
+
+    def hosts(self, name: str, default: list[str]) -> list[str]:
+        """Host names as Django compares them: no scheme and no port; .example.com and * are patterns."""
+        values = self.names(name, default)
+        for value in values:
+            if not _HOST.fullmatch(value):
+                refuse(
+                    name, f"{value!r} is not a host name such as tollgate.example.com (no scheme, no port)"
+                )
+        return values
+
+    def mail_address(self, name: str, default: str) -> str:
+        value = self.text(name, default)
+        if not value.isprintable() or not re.fullmatch(r"[^@\s]+@[^@\s]+", parseaddr(value)[1]):
+            refuse(name, f"{value!r} is not an address such as Tollgate <tollgate@example.com>")
+        return value
+
+    def mail(self, name: str, default: str) -> dict:
+        """Django's EMAIL_… settings for a mail URL."""
+        value = self.text(name, default)
+        try:
+            config = dict(environ.Env.email_url_config(value))
+        except Exception as error:
+            refuse(name, f"cannot be read as a mail URL ({_reason(error)})")
+        if value.startswith("smtp") and not config["EMAIL_HOST"]:
+            refuse(name, "names no mail server, as in smtp://user:password@mail.example.com:25")
+        return config
 
     def time_zone(self, name: str, default: str) -> str:
         value = self.text(name, default)
@@ -111,21 +156,37 @@ class Environment:
             refuse(
                 GENERATED[0], f"is not set, and {self.secrets_file.name} cannot be written ({error.strerror})"
             )
+        self._read_secrets()
+
+    def _read_secrets(self) -> None:
+        for name in GENERATED:
+            if not self.text(name):
+                os.environ.pop(name, None)  # set to nothing is not set: the file's value holds
         environ.Env.read_env(str(self.secrets_file))
 
     def database(self, name: str, default: str) -> dict:
         """Django's settings for DATABASE_URL: SQLite, or MariaDB and MySQL by a mysql:// URL."""
         value = self.text(name, default)
+        if not value.startswith(("sqlite://", "mysql://")):
+            refuse(name, "must begin with sqlite:/// or mysql://")
         try:
             config = dict(self._environ.db_url_config(value))
         except Exception as error:
-            refuse(name, f"cannot be read as a database URL ({error})")
-        engine = str(config.get("ENGINE", ""))
-        if engine.endswith("sqlite3"):
+            refuse(name, f"cannot be read as a database URL ({_reason(error)})")
+        if not config.get("NAME"):
+            refuse(name, "names no database, as in mysql://user:password@127.0.0.1:3306/tollgate")
+        if value.startswith("sqlite://"):
             return {**config, **sqlite_options()}
-        if engine.endswith("mysql"):
-            return {**config, **mysql_options(config.get("OPTIONS") or {})}
-        refuse(name, "must begin with sqlite:/// or mysql://")
+        return {**config, **mysql_options(config.get("OPTIONS") or {})}
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def sqlite_options() -> dict:

@@ -5,14 +5,14 @@ with a single line that names the variable.
 """
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import environ
 from csp.constants import NONE, SELF
 
-from config.environment import Environment, refuse
+from config.environment import Environment, is_loopback, refuse
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SECRETS_FILE = BASE_DIR / ".tollgate.env"
@@ -20,12 +20,12 @@ env = Environment(SECRETS_FILE)
 
 DEBUG = env.flag("DEBUG", default=False)
 PORT = env.whole_number("PORT", 8000, 1, 65535)
-BASE_URL = env.url("BASE_URL", f"http://127.0.0.1:{PORT}", ("http", "https"))
+BASE_URL = env.origin("BASE_URL", f"http://127.0.0.1:{PORT}")
 HTTPS = BASE_URL.startswith("https://")
 
 SECRET_KEY = env.secret("SECRET_KEY", may_generate=not HTTPS)
 API_KEY_PEPPER = env.secret("API_KEY_PEPPER", may_generate=not HTTPS)
-ALLOWED_HOSTS = env.names(
+ALLOWED_HOSTS = env.hosts(
     "ALLOWED_HOSTS", [str(urlsplit(BASE_URL).hostname), "127.0.0.1", "localhost", "[::1]"]
 )
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
@@ -42,9 +42,11 @@ STRIPE_SECRET_KEY = env.text("STRIPE_SECRET_KEY")
 if STRIPE_SECRET_KEY and not STRIPE_SECRET_KEY.startswith(("sk_test_", "sk_live_", "rk_test_", "rk_live_")):
     refuse("STRIPE_SECRET_KEY", "does not begin with sk_test_, sk_live_, rk_test_ or rk_live_")
 STRIPE_WEBHOOK_SECRETS = env.names("STRIPE_WEBHOOK_SECRETS", [])
+if not all(secret.startswith("whsec_") for secret in STRIPE_WEBHOOK_SECRETS):
+    refuse("STRIPE_WEBHOOK_SECRETS", "holds one that does not begin with whsec_")
 STRIPE_API_BASE = env.url("STRIPE_API_BASE", "https://api.stripe.com", ("http", "https"))
-if urlsplit(STRIPE_API_BASE).hostname in ("127.0.0.1", "localhost", "::1"):
-    if STRIPE_SECRET_KEY and not STRIPE_SECRET_KEY.startswith("sk_test_"):
+if is_loopback(STRIPE_API_BASE):
+    if not STRIPE_SECRET_KEY.startswith("sk_test_"):
         refuse("STRIPE_API_BASE", "a loopback address is accepted only with an sk_test_ key")
 elif not STRIPE_API_BASE.startswith("https://"):
     refuse("STRIPE_API_BASE", "must be https://, except on a loopback address")
@@ -52,19 +54,18 @@ elif not STRIPE_API_BASE.startswith("https://"):
 REDIS_URL = env.text("REDIS_URL")
 if REDIS_URL:
     if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
-        refuse("REDIS_URL", f"{REDIS_URL!r} does not begin with redis://, rediss:// or unix://")
+        refuse("REDIS_URL", "does not begin with redis://, rediss:// or unix://")
     if importlib.util.find_spec("redis") is None:
         refuse("REDIS_URL", "is set, and the redis package is not installed")
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
 
-try:
-    vars().update(environ.Env.email_url_config(env.text("EMAIL_URL", "consolemail://")))
-except Exception as error:
-    refuse("EMAIL_URL", f"cannot be read as a mail URL ({error})")
-DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Tollgate <tollgate@localhost>")
+vars().update(env.mail("EMAIL_URL", "consolemail://"))
+DEFAULT_FROM_EMAIL = env.mail_address("DEFAULT_FROM_EMAIL", "Tollgate <tollgate@localhost>")
 
 SENTRY_DSN = env.text("SENTRY_DSN")
 if SENTRY_DSN:
+    if not re.fullmatch(r"https?://[^@/\s]+@[^@/\s]+/\S+", SENTRY_DSN):
+        refuse("SENTRY_DSN", "is not a DSN such as https://key@sentry.example.com/1")
     if importlib.util.find_spec("sentry_sdk") is None:
         refuse("SENTRY_DSN", "is set, and the sentry-sdk package is not installed")
     import sentry_sdk  # type: ignore[import-not-found]
