@@ -57,14 +57,9 @@ class PlanAdmin(TollgateAdmin):
         """Clients and the catalogue's files name a plan by its code, so it is written once."""
         return ("code",) if obj else ()
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
-        deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
-        default = [
-            f"{plan} is the default plan; make another one the default first."
-            for plan in objs
-            if plan.is_default
-        ]
-        return deleted, counts, lacking, [*default, *protected]
+    def uses(self, obj: Plan) -> list[str]:
+        """New accounts get the default plan, so there is always one."""
+        return [f"{obj} is the default plan; make another one the default first."] if obj.is_default else []
 
 
 @admin.register(PlanLimit)

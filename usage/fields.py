@@ -88,6 +88,7 @@ class ScaledField(models.Field):
     """A Decimal with a fixed number of places, stored as a whole number in a BIGINT."""
 
     description = "exact decimal with %(places)s places"
+    empty_strings_allowed = False  # a missing amount is None, never ""
 
     def __init__(self, *args: object, places: int, **kwargs: object) -> None:
         self.places = places

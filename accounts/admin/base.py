@@ -14,10 +14,12 @@ from accounts.models import Account
 
 
 class TollgateList(ChangeList):
-    """A list that is counted once, and says so once: below."""
+    """A list that is counted once, says so once (below), and is never read without a limit."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        if not self.result_list.query.is_sliced:  # it fits on one page, or did when it was counted
+            self.result_list = self.result_list[: max(self.list_per_page, self.list_max_show_all)]
         self.full_result_count = self.result_count
 
 
@@ -68,6 +70,16 @@ class TollgateAdmin(ModelAdmin):
             after=after,
             request=request,
         )
+
+    def uses(self, obj: Any) -> list[str]:
+        """Why `obj` may not be deleted, beyond what the database protects; nothing here."""
+        return []
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
+        deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        refused = [*(use for obj in objs for use in self.uses(obj)), *protected]
+        # Refused for its use, nobody lacks a right: the page would speak of that instead.
+        return deleted, counts, set() if refused else lacking, refused
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         audit.write(

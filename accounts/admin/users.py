@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.db.models import ManyToManyField
 from django.forms import Field
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget
@@ -17,7 +17,7 @@ from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 from accounts import audit
 from accounts.admin.base import TollgateAdmin
 from accounts.admin.display import badge, linked, moment_column
-from accounts.models import Account, User
+from accounts.models import User
 
 FOR_SUPERUSERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -109,11 +109,10 @@ class UserAdmin(ChosenFromMany, TollgateAdmin, DjangoUserAdmin):
         above = isinstance(obj, User) and (obj.is_superuser or obj.is_staff) and obj.pk != request.user.pk
         return bool(getattr(request.user, "is_superuser", False)) or not above
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
+    def uses(self, obj: User) -> list[str]:
         """A user who still has accounts is refused: those are deleted on their own page, with a reason."""
-        deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
-        held = [linked(account) for account in Account.objects.filter(members__user__in=objs).distinct()]
-        return (deleted, counts, set(), held) if held else (deleted, counts, lacking, protected)
+        memberships = obj.memberships.exclude(account__person=obj).select_related("account")
+        return [format_html("Member of {}", linked(member.account)) for member in memberships]
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         response = super().user_change_password(request, id, form_url)

@@ -101,7 +101,7 @@ class CampaignAdmin(OfAnAccount, TollgateAdmin):
 
 @admin.register(RecordDetail)
 class RecordDetailAdmin(OfAnAccount, ViewOnly, TollgateAdmin):
-    list_display = ("name", "account_link", "endpoint", "request", "ip_address", "agent")
+    list_display = ("name", "account_link", "endpoint", "request_code", "ip_address", "agent")
     list_display_links = ("name",)
     search_fields = ("request_id",)
     search_help_text = "rec_…, request id, or account"
@@ -110,12 +110,12 @@ class RecordDetailAdmin(OfAnAccount, ViewOnly, TollgateAdmin):
         "record_link",
         "account_link",
         "endpoint",
-        "request",
+        "request_code",
         "ip_address",
         "user_agent",
         "metadata_text",
     )
-    readonly_fields = ("record_link", "account_link", "request", "metadata_text")
+    readonly_fields = ("record_link", "account_link", "request_code", "metadata_text")
 
     @display(description="record")
     def name(self, detail: RecordDetail) -> str:
@@ -126,7 +126,7 @@ class RecordDetailAdmin(OfAnAccount, ViewOnly, TollgateAdmin):
         return linked(detail.record)
 
     @display(description="request id")
-    def request(self, detail: RecordDetail) -> str:
+    def request_code(self, detail: RecordDetail) -> str:
         return code(detail.request_id)
 
     @display(description="user agent")

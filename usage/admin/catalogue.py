@@ -39,19 +39,8 @@ class SlugStays:
         return (*fields, "slug") if obj else fields
 
 
-class RefusedWhereUsed:
-    """Deleting is refused, with the reasons, where the ledger, a price or a meter names the row."""
-
-    def uses(self, obj: Any) -> list[str]:
-        raise NotImplementedError
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
-        deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)  # type: ignore[misc]
-        return deleted, counts, lacking, [*protected, *(use for obj in objs for use in self.uses(obj))]
-
-
 @admin.register(Operation)
-class OperationAdmin(RefusedWhereUsed, SlugStays, TollgateAdmin):
+class OperationAdmin(SlugStays, TollgateAdmin):
     list_display = ("slug", "name", "unit", "bytes_a_minute", "first_seen")
     list_filter = (FirstSeenFilter,)
     search_fields = ("slug", "name")
@@ -81,7 +70,7 @@ class OperationAdmin(RefusedWhereUsed, SlugStays, TollgateAdmin):
 
 
 @admin.register(Unit)
-class UnitAdmin(RefusedWhereUsed, SlugStays, TollgateAdmin):
+class UnitAdmin(SlugStays, TollgateAdmin):
     list_display = ("slug", "name", "kind", "informational", "first_seen")
     list_filter = (FirstSeenFilter, ("kind", ChoicesDropdownFilter), "informational")
     search_fields = ("slug", "name")

@@ -141,7 +141,16 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
             "operation_shown",
             "model_shown",
         ),
-        *("reference_shown", "session_shown", "campaign_shown", "event", "latency", "when", "day", "recorded"),
+        *(
+            "reference_shown",
+            "session_shown",
+            "campaign_shown",
+            "event",
+            "latency",
+            "when",
+            "day",
+            "recorded",
+        ),
     )
 
     when = moment_column("occurred_at", "occurred", seconds=True)

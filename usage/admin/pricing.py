@@ -120,6 +120,11 @@ class RateFormSet(forms.BaseInlineFormSet):
             kwargs.pop(name, None)
         super().__init__(*args, **kwargs)
 
+    def _construct_form(self, i: int, **kwargs: Any) -> forms.ModelForm:
+        form = super()._construct_form(i, **kwargs)  # type: ignore[misc]
+        form.empty_permitted = True  # `clean` says better than the empty fields what is missing
+        return form
+
     def clean(self) -> None:
         units = [form.cleaned_data.get("unit") for form in self.forms if getattr(form, "cleaned_data", None)]
         units = [unit for unit in units if unit is not None]
@@ -260,7 +265,10 @@ class PriceAdmin(AddOnly, TollgateAdmin):
             ]
         return kwargs
 
-    @action(description="Add newer price", url_path="newer", permissions=["add"], icon="add")
+    def has_newer_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return self.has_add_permission(request)
+
+    @action(description="Add newer price", url_path="newer", permissions=["newer"], icon="add")
     def newer(self, request: HttpRequest, object_id: str) -> HttpResponse:
         add = reverse("admin:usage_pricingconfig_add")
         return HttpResponseRedirect(f"{add}?like={object_id}")

@@ -1,0 +1,139 @@
+"""The whole admin, with something in every table: each page answers, and only to whom it should."""
+
+import msgspec
+import pytest
+from django.apps import apps
+from django.contrib import admin as django_admin
+from django.contrib.auth.models import Group, Permission
+from django.db import models
+from django.test import Client
+from django.urls import reverse
+
+from accounts import audit, keys
+from accounts.keys import Caller
+from accounts.models import SCOPES, Account, Permit, User
+from config.admin_site import TASKS
+from usage import ledger
+from usage.events import Event
+from usage.ingestion import record_events
+from usage.models import CatalogueVersion, Record, Replay, Rollup, RollupUnit
+
+NOT_REGISTERED = {
+    Rollup: "its primary key has several columns, which the admin cannot handle",
+    RollupUnit: "its primary key has several columns, which the admin cannot handle",
+    Permit: "is never committed: no other connection ever sees one",
+    CatalogueVersion: "is a counter that nobody reads or sets",
+}
+OURS = [
+    model for name in ("accounts", "usage", "billing") for model in apps.get_app_config(name).get_models()
+]
+REGISTERED = [
+    *(model for model in OURS if model not in NOT_REGISTERED and not model._meta.auto_created),
+    Group,
+]
+
+
+def name_of(model: type[models.Model]) -> str:
+    return model._meta.label
+
+
+def url(model: type[models.Model], page: str, *args: object) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args)
+
+
+@pytest.fixture
+def something_everywhere(acme: Account, staff: User) -> None:
+    """A row in every table that the admin shows."""
+    service = Caller(None, frozenset(SCOPES))
+    details = {"endpoint": "/v1/chat", "request_id": "req-1", "metadata": msgspec.Raw(b'{"size":"1024"}')}
+    names = {"session": "chat 1", "campaign": "Spring sale", "reference": "gen-1", "user": "bob@example.com"}
+    (outcome,) = record_events(
+        [Event(operation="chat", account=acme.public_id, model="gpt-4o", **details, **names)], service
+    )
+    ledger.reverse(Record.objects.get(pk=outcome.record_id), "charged twice", key_id=None)
+    keys.make_key(acme, name="server", created_by=staff)
+    audit.write("key.made", actor=staff, account=acme, before={"a": 1}, after=["b"])
+    Replay.objects.create(account=acme, source="0" * 64, anchor=acme.created_at)
+    Group.objects.create(name="clerks")
+
+
+@pytest.mark.parametrize("model", OURS, ids=name_of)
+def test_every_model_is_registered_or_has_a_reason_not_to_be(model: type[models.Model]):
+    assert django_admin.site.is_registered(model) != bool(NOT_REGISTERED.get(model))
+
+
+def test_the_sidebar_leads_to_every_registered_model_once():
+    listed = [entry.model for entries in TASKS.values() for entry in entries]
+    assert sorted(listed) == sorted(name_of(model) for model in REGISTERED)
+
+
+@pytest.mark.parametrize("model", REGISTERED, ids=name_of)
+def test_every_page_of_the_admin_answers(
+    something_everywhere: None, client: Client, staff: User, model: type
+):
+    client.force_login(staff)
+    row = model._default_manager.first()
+    assert row is not None, "nothing to look at"
+    may_add = django_admin.site._registry[model].has_add_permission
+    listing = client.get(url(model, "changelist"))
+    assert listing.status_code == 200
+    assert url(model, "change", row.pk) in listing.content.decode()
+    assert client.get(url(model, "changelist"), {"q": "a"}).status_code == 200
+    assert client.get(url(model, "change", row.pk)).status_code == 200
+    assert client.get(url(model, "history", row.pk)).status_code == 200
+    assert client.get(url(model, "change", 10**15)).status_code == 302
+    assert client.get(url(model, "delete", row.pk)).status_code in (200, 403)
+    expected = 200 if may_add(listing.wsgi_request) else 403
+    assert client.get(url(model, "add")).status_code == expected
+
+
+@pytest.mark.parametrize("model", REGISTERED, ids=name_of)
+def test_whoever_is_not_of_the_staff_is_sent_to_sign_in(
+    something_everywhere: None, client: Client, alice: User, model: type
+):
+    pages = [
+        url(model, "changelist"),
+        url(model, "add"),
+        url(model, "change", model._default_manager.first().pk),
+    ]
+    for visitor in (None, alice):
+        if visitor is not None:
+            client.force_login(visitor)
+        for page in pages:
+            answer = client.get(page)
+            assert (answer.status_code, answer["Location"].partition("?")[0]) == (302, "/admin/login/")
+
+
+@pytest.mark.parametrize("model", REGISTERED, ids=name_of)
+def test_staff_without_rights_see_nothing(something_everywhere: None, client: Client, model: type):
+    client.force_login(User.objects.create_user("clerk@example.com", "correct horse", is_staff=True))
+    assert client.get(url(model, "changelist")).status_code == 403
+    assert client.get(url(model, "add")).status_code == 403
+    assert client.get(url(model, "change", model._default_manager.first().pk)).status_code == 403
+    first = client.get("/admin/").content.decode()
+    assert url(model, "changelist") not in first
+    assert "You have no rights here yet" in first
+
+
+def test_staff_see_the_lists_that_they_have_a_right_to(something_everywhere: None, client: Client):
+    clerk = User.objects.create_user("clerk@example.com", "correct horse", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=["view_record", "view_plan"]))
+    client.force_login(clerk)
+    page = client.get("/admin/").content.decode()
+    shown = {name_of(model) for model in REGISTERED if url(model, "changelist") in page}
+    assert shown == {"usage.Record", "billing.Plan"}
+
+
+def test_only_the_admin_has_the_relaxed_content_policy(client: Client, staff: User):
+    client.force_login(staff)
+    policy = client.get("/admin/")["Content-Security-Policy"]
+    assert "script-src 'self' 'unsafe-eval'" in policy
+    assert "default-src 'none'" in policy
+    assert "unsafe-eval" not in client.get("/nowhere/")["Content-Security-Policy"]
+
+
+def test_the_first_page_and_the_sign_in_say_whose_they_are(client: Client, staff: User):
+    assert "Tollgate" in client.get("/admin/login/").content.decode()
+    client.force_login(staff)
+    page = client.get("/admin/").content.decode()
+    assert all(f"<h2>{title}</h2>" in page for title in TASKS)
