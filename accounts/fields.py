@@ -30,6 +30,10 @@ class ExactCharField(models.CharField):
         return parameters
 
 
+class ExactEmailField(ExactCharField, models.EmailField):
+    """An e-mail address that is compared byte by byte: josé@ is not jose@, whoever is looked up or billed."""
+
+
 class BytesField(models.Field):
     """A fixed number of bytes that can be indexed (Django's BinaryField is a blob on MySQL)."""
 

@@ -11,7 +11,7 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from accounts.append_only import append_only
-from accounts.fields import BytesField, ExactCharField, random_identifier
+from accounts.fields import BytesField, ExactCharField, ExactEmailField, random_identifier
 
 SCOPES = {
     "usage:write": "Record usage",
@@ -68,7 +68,7 @@ def normal_email(value: str) -> str:
 class User(AbstractBaseUser, PermissionsMixin):
     """A person, known by e-mail. Saving a new one also opens the personal account, or neither is saved."""
 
-    email = models.EmailField(max_length=254, unique=True)
+    email = ExactEmailField(max_length=254, unique=True)
     name = models.CharField(max_length=150, blank=True)
     is_staff = models.BooleanField(default=False, help_text="May use the admin.")
     is_active = models.BooleanField(default=True, help_text="May sign in.")
