@@ -6,6 +6,7 @@ looked up again after `REMEMBERED_FOR_S`, so a revoked key stops everywhere with
 
 import hashlib
 import hmac
+import math
 import secrets
 import threading
 import time
@@ -22,6 +23,7 @@ from accounts.models import SCOPES, SERVICE_ONLY_SCOPES, Account, Key, User
 
 TOKEN_PREFIX = "tg_live_"
 PREFIX_LENGTH = len(TOKEN_PREFIX) + 8
+NAME_AT_MOST = 100
 REMEMBERED_FOR_S = 4.0
 REMEMBERED_AT_MOST = 10_000
 LAST_USED_EVERY_S = 60.0
@@ -90,6 +92,8 @@ def make_key(
         scopes: every scope the kind of key may have, when None.
         token: a key from `new_token`, for who must know it before it is stored.
     """
+    if len(name) > NAME_AT_MOST:
+        raise Invalid("name", f"The name of a key has at most {NAME_AT_MOST} characters.", "too_long")
     service = account is None
     wanted = [s for s in SCOPES if service or s not in SERVICE_ONLY_SCOPES] if scopes is None else scopes
     token = token or new_token()
@@ -148,7 +152,7 @@ def _look_up(digest: bytes, now: float, known: _Remembered | None) -> _Remembere
         _remembered.pop(digest, None)
         raise _bad_key("This API key is not known, or was revoked.")
     caller = Caller(key.account, frozenset(key.scopes), key.pk, key.prefix, None, key.expires_at)
-    written = known.last_used_written if known else float("-inf")
+    written = known.last_used_written if known else -math.inf
     with _lock:
         if len(_remembered) >= REMEMBERED_AT_MOST:
             _remembered.clear()

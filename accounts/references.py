@@ -80,6 +80,9 @@ class AccountResolver:
     def __init__(self, caller: Caller) -> None:
         self.caller = caller
         self._created = 0
+        # Not remembered beyond the request: who was unknown just now may be there the next time.
+        self._unknown: set[str] = set()
+        self._strangers: set[tuple[int, str]] = set()
 
     def resolve(self, reference: str | None) -> Account:
         """The account that an item names.
@@ -94,11 +97,27 @@ class AccountResolver:
             return own
         if not reference:
             raise Invalid("account", "A service key names the account of every record.", "account_required")
+        if reference in self._unknown:
+            raise _unknown(reference)
         return find_account(reference) or self._create(reference)
 
+    def member_id(self, account: Account, email: str) -> int:
+        """The id of the account's member with this e-mail.
+
+        Raises:
+            Invalid: `unknown_user`, when no member has it.
+        """
+        name = (account.pk, email)
+        user_id = None if name in self._strangers else find_member(account, email)
+        if user_id is None:
+            self._strangers.add(name)
+            raise Invalid("user", f"{email!r} is not a member of this account.", "unknown_user")
+        return user_id
+
     def _create(self, external_id: str) -> Account:
-        # An e-mail address means a user's personal account, which only a sign-up can make.
+        # An e-mail that no user has is an external id like any other: teams do use them as their own ids.
         if "accounts:create" not in self.caller.scopes or external_id.startswith("acc_"):
+            self._unknown.add(external_id)
             raise _unknown(external_id)
         if self._created >= CREATED_AT_MOST:
             raise DomainError(

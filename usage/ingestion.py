@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts.errors import DomainError, Invalid
 from accounts.keys import Caller
 from accounts.models import Account
-from accounts.references import AccountResolver, find_member
+from accounts.references import AccountResolver
 from usage import dictionaries, events, pricing, retrying
 from usage import price_book as price_books
 from usage.bulk import insert_new
@@ -188,11 +188,7 @@ def _entry(
     metadata = events.decoded_metadata(event) if event.metadata is not events.ABSENT else None
     ip_address = events.checked_ip_address(event)
     account = resolver.resolve(event.account)
-    user_id = 0
-    if event.user is not None:
-        user_id = find_member(account, event.user) or 0
-        if not user_id:
-            raise Invalid("user", f"{event.user!r} is not a member of this account.", "unknown_user")
+    user_id = 0 if event.user is None else resolver.member_id(account, event.user)
     sent_at = occurred_at if event.occurred_at is not None else None
     event_id = event.event_id or events.new_event_id()
     return Entry(

@@ -5,10 +5,10 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from accounts.errors import DomainError
-from accounts.models import User, normal_email
+from accounts.models import Account, User, normal_email
 
 
 class Command(BaseCommand):
@@ -31,11 +31,21 @@ class Command(BaseCommand):
             raise CommandError(error.message) from error
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
-        self.stdout.write(user.personal_account.public_id)
+        except IntegrityError as error:
+            # Another process made the user between our look and our insert; or it is not about the user.
+            found = User.objects.filter(email=email).first()
+            if found is None:
+                raise CommandError(f"Cannot make {email}: {error}") from error
+            user = found
+        account = Account.objects.filter(person=user).first()
+        if account is None:
+            raise CommandError(f"The personal account of {email} has been deleted.")
+        self.stdout.write(account.public_id)
 
     def _create(self, email: str, options: dict[str, Any]) -> User:
         user = User(email=email)
         user.set_password(options["password"])
+        user.full_clean(validate_unique=False)
         user.wished_plan = options["plan"]  # type: ignore[attr-defined]
         user.save()
         account = user.personal_account

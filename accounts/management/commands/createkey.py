@@ -27,7 +27,9 @@ class Command(BaseCommand):
             if account is None:
                 raise CommandError(f"There is no account {options['account']!r}.")
         scopes = options["scopes"]
-        wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()] if scopes else None
+        wanted = None if scopes is None else [s.strip() for s in scopes.split(",") if s.strip()]
+        if wanted == []:
+            raise CommandError("--scopes names none; leave it out for all that the kind of key may have.")
         try:
             with transaction.atomic():
                 key, token = keys.make_key(account, name=options["name"], scopes=wanted)
