@@ -6,12 +6,13 @@ statement whose text is built here with the driver's own escaping. SQLite has no
 round trips, and its prepared executemany is the fastest way in.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 Row = Sequence[object]
+STATEMENT_CHARACTERS_AT_MOST = 2_000_000  # of up to 4 bytes each: below 16 MiB in any script
 
 
 class TruncatedError(Exception):
@@ -30,12 +31,15 @@ def insert_new(
         marks = ",".join("?" * len(columns))
         sql = f"INSERT OR IGNORE INTO {table} ({_names(connection, columns)}) VALUES ({marks})"
         return _sqlite_executemany(connection, sql, rows)
+    inserted = 0
     names = _names(connection, columns)
     with connection.cursor() as cursor:
-        cursor.execute(f"INSERT IGNORE INTO {table} ({names}) VALUES {values_text(connection, rows)}")
-        if cursor.rowcount == len(rows) and connection.connection.warning_count():
-            raise TruncatedError(f"a value did not fit into {table}")
-        return cursor.rowcount
+        for count, values in values_texts(connection, rows):
+            cursor.execute(f"INSERT IGNORE INTO {table} ({names}) VALUES {values}")
+            if cursor.rowcount == count and connection.connection.warning_count():
+                raise TruncatedError(f"a value did not fit into {table}")
+            inserted += cursor.rowcount
+    return inserted
 
 
 def add_to_totals(
@@ -61,10 +65,10 @@ def add_to_totals(
         return
     sets = [f"{c}={c}+VALUES({c})" for c in totals] + [f"{c}=GREATEST({c},VALUES({c}))" for c in maxima]
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} ({columns}) VALUES {values_text(connection, rows)}"
-            f" ON DUPLICATE KEY UPDATE {','.join(sets)}"
-        )
+        for _, values in values_texts(connection, rows):
+            cursor.execute(
+                f"INSERT INTO {table} ({columns}) VALUES {values} ON DUPLICATE KEY UPDATE {','.join(sets)}"
+            )
 
 
 def _names(connection: BaseDatabaseWrapper, columns: Sequence[str]) -> str:
@@ -90,8 +94,25 @@ def sqlite_value(value: object) -> object:
     return value
 
 
-def values_text(connection: BaseDatabaseWrapper, rows: Sequence[Row]) -> str:
-    """`(…),(…)` for VALUES: whole numbers, hexadecimal bytes, text escaped by the driver."""
+def values_texts(connection: BaseDatabaseWrapper, rows: Sequence[Row]) -> Iterator[tuple[int, str]]:
+    """How many rows, and `(…),(…)` for VALUES; one statement mostly, more when the rows are large.
+
+    A server refuses a statement above its max_allowed_packet (16 MiB on MariaDB) by
+    closing the connection, which would look like a passing fault for ever.
+    """
+    texts = row_texts(connection, rows)
+    start, size = 0, 0
+    for position, text in enumerate(texts):
+        size += len(text)
+        if size > STATEMENT_CHARACTERS_AT_MOST and position > start:
+            yield position - start, ",".join(texts[start:position])
+            start, size = position, len(text)
+    if texts:
+        yield len(texts) - start, ",".join(texts[start:])
+
+
+def row_texts(connection: BaseDatabaseWrapper, rows: Sequence[Row]) -> list[str]:
+    """`(…)` for each row: whole numbers, hexadecimal bytes, text escaped by the driver."""
     connection.ensure_connection()
     escape = connection.connection.escape_string
 
@@ -107,4 +128,4 @@ def values_text(connection: BaseDatabaseWrapper, rows: Sequence[Row]) -> str:
         datetime: lambda v: f"'{v.replace(tzinfo=None)}'",
         date: lambda v: f"'{v}'",
     }
-    return ",".join(["(" + ",".join([literal[type(v)](v) for v in row]) + ")" for row in rows])
+    return ["(" + ",".join([literal[type(v)](v) for v in row]) + ")" for row in rows]
