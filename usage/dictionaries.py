@@ -71,6 +71,12 @@ def campaign_ids(names: Iterable[tuple[int, str]]) -> dict[Name, int]:
     return _ids(_campaigns, Campaign, ("account_id", "name"), set(names), {})
 
 
+def drop_names(account_ids: Iterable[int]) -> None:
+    """Delete the sessions and campaigns of accounts that are gone."""
+    for table in (Session, Campaign):
+        table._default_manager.filter(account_id__in=list(account_ids)).delete()
+
+
 def _ids(
     remembered: dict[Name, int],
     model: type[models.Model],

@@ -472,6 +472,8 @@ def _transaction(entries: list[Entry], book: PriceBook, now: datetime) -> list[O
     try:
         with transaction.atomic():
             entries, refused = _check_still_true(entries, book)
+            if not entries:
+                return refused
             rows = [record_row(entry, batch, now) for entry in entries]
             inserted = insert_new(connection, Record._meta.db_table, RECORD_COLUMNS, rows)
             if inserted == len(rows) and not any(entry.detail for entry in entries) and len(rows) > 1:
@@ -498,6 +500,8 @@ def _check_still_true(entries: list[Entry], book: PriceBook) -> tuple[list[Entry
     gone = [entry for entry in entries if entry.account.pk not in zones]
     if not gone:
         return entries, []
+    # Their names were added before the lock, perhaps after the deletion: none may stay behind.
+    dictionaries.drop_names({entry.account.pk for entry in gone})
     error = DomainError("unknown_account", "This account has been deleted.", 404, "account")
     refused = [Outcome(entry.index, entry.event_id, error) for entry in gone]
     return [entry for entry in entries if entry.account.pk in zones], refused
