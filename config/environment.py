@@ -192,14 +192,15 @@ def is_loopback(url: str) -> bool:
 def sqlite_options() -> dict:
     """WAL with immediate transactions: readers never wait, writers queue instead of failing.
 
-    synchronous=FULL because an acknowledged record has to survive a power cut.
+    synchronous=FULL because an acknowledged record has to survive a power cut;
+    recursive_triggers so that REPLACE, which deletes, meets the append-only triggers too.
     """
     return {
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
             "timeout": 10,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-            " PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY;",
+            " PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY; PRAGMA recursive_triggers=ON;",
         }
     }
 
