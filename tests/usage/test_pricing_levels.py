@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.core.exceptions import ValidationError
 
 from accounts.models import Account
 from tests.conftest import Api
@@ -183,8 +184,6 @@ def test_a_line_names_the_rate_that_it_was_priced_with(acme: Account, service_ap
 
 
 def test_one_instant_has_one_price(db: None) -> None:
-    from django.core.exceptions import ValidationError
-
     first = add_price(operation="o", pages="1")
     again = PricingConfig(operation="o", effective_from=first.effective_from)
 
