@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from accounts.keys import Caller
-from usage import ingestion
+from usage import entries, ingestion
 from usage import price_book as price_books
 from usage.events import Event
 from usage.fields import quantity_text
@@ -18,7 +18,7 @@ def estimate(event: Event, caller: Caller, now: datetime) -> dict[str, object]:
     Raises:
         DomainError: what recording it would refuse, too.
     """
-    entry = ingestion.checked_entry(event, caller, now)
+    entry = entries.for_estimate(event, caller, now)
     book = price_books.current()
     quantities = ingestion.resolved_quantities(entry, book)
     book = _knowing_units(book, quantities)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from django.db.models import QuerySet
 
+from usage.entries import Entry
 from usage.fields import COST_PLACES, COST_SCALE, amount_text, cost_text, divide_half_even, quantity_text
-from usage.ingestion import Entry
 from usage.models import Status
 from usage.price_book import PriceBook
 
