@@ -10,6 +10,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.sessions.backends.cached_db import SessionStore
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from accounts.authentication import CURRENT_ACCOUNT
 from accounts.models import Account, User
 from tests.conftest import Api
 
@@ -45,7 +46,8 @@ def visit(browser: Browser, live_server) -> Iterator[Visit]:
         context = browser.new_context(base_url=live_server.url, **{"viewport": DESKTOP, **options})
         contexts.append(context)
         if user is not None:
-            context.add_cookies([session_cookie(user, account, live_server.url)])
+            key = session_key(user, account)
+            context.add_cookies([{"name": "sessionid", "value": key, "url": live_server.url}])
         page = context.new_page()
         watch(page, urlsplit(live_server.url).netloc, wrong)
         page.goto(path)
@@ -63,16 +65,16 @@ def watch(page: Page, own_host: str, wrong: list[str]) -> None:
     page.on("request", lambda r: wrong.append(r.url) if urlsplit(r.url).netloc != own_host else None)
 
 
-def session_cookie(user: User, account: Account | None, url: str) -> dict:
+def session_key(user: User, account: Account | None) -> str:
     """Signed in without the door, which has tests of its own."""
     session = SessionStore()
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     if account is not None:
-        session["account_id"] = account.pk
+        session[CURRENT_ACCOUNT] = account.pk
     session.save()
-    return {"name": "sessionid", "value": session.session_key, "url": url}
+    return session.session_key or ""
 
 
 @pytest.fixture
