@@ -36,6 +36,7 @@ class TollgateAdmin(ModelAdmin):
     empty_value_display = "–"
     list_per_page = 50
     compressed_fields = False
+    empty_text = ""  # how rows come to be here, for a list without any
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return TollgateList

@@ -140,6 +140,7 @@ class KeyAdmin(TollgateAdmin):
     )
     search_help_text = "Beginning of the key, name, or account"
     autocomplete_fields = ("account",)
+    empty_text = "A client app needs one to send its usage."
     actions_detail = ("rotate", "revoke")
     readonly_fields = (
         *("prefix_shown", "whose", "state", "scopes_shown"),

@@ -22,6 +22,7 @@ class AuditEntryAdmin(CappedList, ViewOnly, TollgateAdmin):
     search_fields = ("action", "actor", "subject", "reason", "=account_public_id")
     search_help_text = "Action, actor, subject, reason or account id"
     sortable_by = ()
+    empty_text = "What staff change here, and what commands do, is written down by itself."
     fieldsets = (
         (None, {"fields": (("when", "action_code"), ("actor", "ip_address"), ("account_link", "subject"))}),
         ("Why", {"fields": ("reason",)}),

@@ -2,16 +2,17 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db.models import ManyToManyField
-from django.forms import Field
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from unfold.decorators import display
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 
 from accounts import audit
@@ -32,21 +33,18 @@ class NewUserForm(UserCreationForm):
         fields = ("email", "name")
 
 
-class ChangedUserForm(UserChangeForm):
-    class Meta:
-        model = User
-        fields = "__all__"
-
-
 class ChosenFromMany:
     """Groups and rights are chosen in a field that searches them."""
 
     def formfield_for_manytomany(
         self, db_field: ManyToManyField, request: HttpRequest, **kwargs: Any
-    ) -> Field:
-        field = super().formfield_for_manytomany(  # type: ignore[misc]
-            db_field, request, **{**kwargs, "widget": UnfoldAdminSelect2MultipleWidget}
-        )
+    ) -> forms.ModelMultipleChoiceField:
+        widget = UnfoldAdminSelect2MultipleWidget()
+        if db_field.related_model is Permission:
+            kwargs["queryset"] = Permission.objects.select_related("content_type")
+        searched = widget.attrs["class"]
+        field = super().formfield_for_manytomany(db_field, request, **{**kwargs, "widget": widget})  # type: ignore[misc]
+        field.widget.attrs["class"] = searched  # Unfold makes it a plain list again
         field.help_text = ""  # Django's speaks of holding Ctrl
         return field
 
@@ -55,7 +53,7 @@ class ChosenFromMany:
 class UserAdmin(ChosenFromMany, TollgateAdmin, DjangoUserAdmin):
     """Saving a new user opens the personal account (`User.save`); one with accounts is not deleted."""
 
-    form = ChangedUserForm
+    form = forms.ModelForm
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("email", "name", "state", "is_staff", "last_seen", "joined")
@@ -64,11 +62,10 @@ class UserAdmin(ChosenFromMany, TollgateAdmin, DjangoUserAdmin):
     search_help_text = "E-mail or name"
     ordering = ("email",)
     filter_horizontal = ()
-    readonly_fields = ("last_seen", "joined", "accounts_held")
+    readonly_fields = ("last_seen", "joined", "accounts_held", "password_page")
     fieldsets = (
-        (None, {"fields": ("email", "name", "password")}),
-        ("Accounts", {"fields": ("accounts_held",)}),
-        ("May", {"fields": (("is_active", "is_staff", "is_superuser"), "groups", "user_permissions")}),
+        (None, {"fields": (("email", "name"), "accounts_held", "password_page")}),
+        ("Rights", {"fields": (("is_active", "is_staff", "is_superuser"), "groups", "user_permissions")}),
         ("When", {"fields": (("last_seen", "joined"),)}),
     )
     add_fieldsets = (
@@ -87,6 +84,12 @@ class UserAdmin(ChosenFromMany, TollgateAdmin, DjangoUserAdmin):
     @display(description="state", ordering="is_active")
     def state(self, user: User) -> str:
         return badge("active", "good") if user.is_active else badge("blocked", "bad")
+
+    @display(description="password")
+    def password_page(self, user: User) -> str:
+        link = reverse("admin:auth_user_password_change", args=[user.pk])
+        set_or_not = "set" if user.has_usable_password() else "none"
+        return format_html('{}: <a class="text-link" href="{}">change it</a>', set_or_not, link)
 
     @display(description="accounts")
     def accounts_held(self, user: User) -> str:

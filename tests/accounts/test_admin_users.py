@@ -79,7 +79,7 @@ def test_saving_a_user_writes_only_what_changed(admin: Client, alice: User):
 
 def test_a_user_with_an_account_is_not_deleted(admin: Client, alice: User):
     page = f"/admin/accounts/user/{alice.pk}/delete/"
-    assert "protected" in admin.get(page).content.decode()
+    assert "still in use" in admin.get(page).content.decode()
     admin.post(page, {"post": "yes"})
     assert User.objects.filter(pk=alice.pk).exists()
 

@@ -131,6 +131,6 @@ def test_a_meter_keeps_what_it_named_before(admin: Client):
 
 def test_a_meter_that_a_plan_limits_is_not_deleted(admin: Client):
     meter = Meter.objects.get(slug="image_generations")
-    assert "protected" in admin.get(place(meter, "delete")).content.decode()
+    assert "still in use" in admin.get(place(meter, "delete")).content.decode()
     assert admin.post(place(meter, "delete"), {"post": "yes"}).status_code == 200
     assert Meter.objects.filter(slug="image_generations").exists()

@@ -70,6 +70,7 @@ class SessionAdmin(OfAnAccount, ViewOnly, TollgateAdmin):
     list_display_links = ("name",)
     search_fields = ("name",)
     search_help_text = "Whole name, or account"
+    empty_text = "A session is made by the first record that names one."
     fields = ("name", "account_link", "its_records")
     readonly_fields = ("account_link", "its_records")
 
@@ -86,6 +87,7 @@ class CampaignAdmin(OfAnAccount, TollgateAdmin):
     list_display_links = ("name",)
     search_fields = ("name",)
     search_help_text = "Whole name, or account"
+    empty_text = "A campaign is made by the first record that names one."
     fields = ("name", "account_link", "archived_at")
     readonly_fields = ("name", "account_link")
 
@@ -105,6 +107,7 @@ class RecordDetailAdmin(OfAnAccount, ViewOnly, TollgateAdmin):
     list_display_links = ("name",)
     search_fields = ("request_id",)
     search_help_text = "rec_…, request id, or account"
+    empty_text = "A record that comes with an endpoint, address, request id or metadata has its details here."
     named_by = "request_id"
     fields = (
         "record_link",
@@ -153,6 +156,7 @@ class ReversalAdmin(OfAnAccount, ViewOnly, TollgateAdmin):
     list_display_links = ("name",)
     search_fields = ("reason",)
     search_help_text = "rec_…, or account"
+    empty_text = "A record is reversed on its own page, or by its client app."
     fields = ("original_link", "record_link", "account_link", "reason")
     readonly_fields = ("original_link", "record_link", "account_link")
 
@@ -185,6 +189,7 @@ class ReplayAdmin(ViewOnly, TollgateAdmin):
     list_select_related = ("account",)
     search_fields = ("account__name", "=source")
     search_help_text = "Account, or the whole hash"
+    empty_text = "manage.py replay_trace replays a file of calls into an account."
     fields = ("account_link", "source_code", "anchored")
     readonly_fields = fields
 

@@ -96,6 +96,7 @@ class ModelAdmin(ViewOnly, TollgateAdmin):
     list_filter = ()
     search_fields = ("name", "provider", "variant")
     search_help_text = "Model, provider or variant"
+    empty_text = "A model is added by the first record that names it; prices may name it before."
     fields = ("provider", "name", "variant", "first_seen")
     readonly_fields = ("first_seen",)
 

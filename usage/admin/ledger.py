@@ -112,6 +112,7 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
     search_fields = ("event_id",)  # shows the box; ledger_search does the finding
     search_help_text = "rec_…, event id, reference, session, request id, model, or account"
     sortable_by = ()
+    empty_text = "A client app sends usage with POST /api/v1/usage/ and an API key; it appears here at once."
     ordering = ledger_search.NEWEST_BY_ID
     actions_detail = ("reverse",)
     change_form_template = "admin/usage/record/change_form.html"

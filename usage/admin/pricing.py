@@ -233,7 +233,7 @@ class PriceAdmin(AddOnly, TollgateAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
             return self.fieldsets
-        made = (None, {"fields": (("from_utc", "state"), "source", ("added", "added_by"))})
+        made = ("Holds", {"fields": (("from_utc", "state", "source"), ("added", "added_by"))})
         return (self.fieldsets[0], made)
 
     readonly_fields = ("from_utc", "state", "added", "added_by")
@@ -278,7 +278,7 @@ class PriceAdmin(AddOnly, TollgateAdmin):
         return request.user.has_perm("usage.add_rate")  # type: ignore[union-attr]
 
     @action(
-        description="Add rate for another unit",
+        description="Add rate",
         url_path="another-rate",
         permissions=["another_rate"],
         icon="playlist_add",
