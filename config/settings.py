@@ -215,7 +215,8 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"tollgate": {"level": "INFO"}},
+    # A client error is the client's news, not the operator's.
+    "loggers": {"tollgate": {"level": "INFO"}, "django.request": {"level": "ERROR"}},
 }
 
 TESTING = "pytest" in sys.modules
