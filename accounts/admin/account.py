@@ -156,7 +156,7 @@ class AccountAdmin(TollgateAdmin):
         return False
 
     def has_delete_with_reason_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return request.user.has_perm("accounts.delete_account")  # type: ignore[union-attr]
+        return request.user.has_perm("accounts.delete_account")
 
     @action(
         description="Delete account",

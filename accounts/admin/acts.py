@@ -36,7 +36,7 @@ def act_page(
         "act": act,
         "form": form,
     }
-    request.current_app = model_admin.admin_site.name  # type: ignore[attr-defined]
+    request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "admin/act.html", context, status=200)
 
 

@@ -16,6 +16,8 @@ from accounts.models import Account
 class TollgateList(ChangeList):
     """A list that is counted once, says so once (below), and is never read without a limit."""
 
+    result_list: Any
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         if not self.result_list.query.is_sliced:  # it fits on one page, or did when it was counted

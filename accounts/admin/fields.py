@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from unfold.widgets import DATETIME_CLASSES, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 REASON_AT_MOST = 2_000
@@ -24,11 +25,13 @@ class UtcDateTimeWidget(forms.SplitDateTimeWidget):
             time_attrs={**classes, "type": "time", "aria-label": "Time (UTC)"},
         )
 
-    def render(self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None) -> str:
+    def render(
+        self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None
+    ) -> SafeString:
         fields = super().render(name, value, attrs, renderer)
         return format_html('<div class="tg-instant">{}<span class="tg-note">UTC</span></div>', fields)
 
-    def decompress(self, value: datetime | None) -> list[Any]:
+    def decompress(self, value: datetime | None) -> Any:
         with timezone.override(UTC):
             return super().decompress(value)
 
@@ -43,7 +46,7 @@ class UtcDateTimeField(forms.SplitDateTimeField):
         self.fields[0].required = self.required
         self.fields[1].required = False
 
-    def compress(self, data_list: list[Any]) -> datetime | None:
+    def compress(self, data_list: Any) -> datetime | None:
         if data_list and data_list[0] and len(data_list) > 1 and data_list[1] in self.empty_values:
             data_list = [data_list[0], datetime.min.time()]
         with timezone.override(UTC):
@@ -57,7 +60,9 @@ class SuggestingInput(UnfoldAdminTextInputWidget):
         super().__init__(attrs)
         self.suggestions = suggestions or []
 
-    def render(self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None) -> str:
+    def render(
+        self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None
+    ) -> SafeString:
         field = super().render(name, value, {**(attrs or {}), "list": f"known-{name}"}, renderer)
         options = format_html_join(
             "", '<option value="{}"></option>', ((known,) for known in self.suggestions)

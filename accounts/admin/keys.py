@@ -108,7 +108,7 @@ class KeyStateFilter(admin.SimpleListFilter):
             "expired": expired,
             "active": Q(revoked_at=None) & ~expired,
         }
-        return queryset.filter(states[self.value()]) if self.value() in states else queryset
+        return queryset.filter(states.get(self.value() or "", Q()))
 
 
 class KeyKindFilter(admin.SimpleListFilter):

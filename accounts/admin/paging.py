@@ -22,7 +22,7 @@ class CappedPaginator(Paginator):
 
     @cached_property
     def _counted(self) -> int:
-        rows = self.object_list.order_by().values("pk")  # type: ignore[union-attr]
+        rows = self.object_list.order_by().values("pk")  # type: ignore[attr-defined]
         return rows[: self._counted_at_most + 1].count()
 
     @property

@@ -50,7 +50,7 @@ class ChosenFromMany:
 
 
 @admin.register(User)
-class UserAdmin(ChosenFromMany, TollgateAdmin, DjangoUserAdmin):
+class UserAdmin(ChosenFromMany, TollgateAdmin, DjangoUserAdmin):  # type: ignore[misc]
     """Saving a new user opens the personal account (`User.save`); one with accounts is not deleted."""
 
     form = forms.ModelForm
@@ -134,17 +134,17 @@ admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class GroupAdmin(ChosenFromMany, TollgateAdmin, DjangoGroupAdmin):
+class GroupAdmin(ChosenFromMany, TollgateAdmin, DjangoGroupAdmin):  # type: ignore[misc]
     """Rights that several of the staff have together."""
 
     filter_horizontal = ()
     search_fields = ("name",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.is_superuser)  # type: ignore[union-attr]
+        return bool(request.user.is_superuser)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.is_superuser)  # type: ignore[union-attr]
+        return bool(request.user.is_superuser)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.is_superuser)  # type: ignore[union-attr]
+        return bool(request.user.is_superuser)

@@ -149,3 +149,16 @@ def test_the_audit_trail_is_read_and_searched_and_never_written(admin: Client, a
     assert admin.post(page, {"reason": "rewritten"}).status_code == 403
     assert admin.get("/admin/accounts/auditentry/add/").status_code == 403
     assert admin.post(f"/admin/accounts/auditentry/{entry.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_an_account_leads_to_what_it_holds_as_far_as_its_reader_may_look(
+    client: Client, admin: Client, acme: Account
+):
+    page = f"/admin/accounts/account/{acme.pk}/change/"
+    records = f"/admin/usage/record/?account__id__exact={acme.pk}"
+    assert records in admin.get(page).content.decode()
+    assert admin.get(records).status_code == 200
+    clerk = User.objects.create_user("clerk@example.com", "correct horse", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename="view_account"))
+    client.force_login(clerk)
+    assert records not in client.get(page).content.decode()

@@ -1,5 +1,7 @@
 """The whole admin, with something in every table: each page answers, and only to whom it should."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from django.apps import apps
@@ -27,7 +29,7 @@ NOT_REGISTERED = {
 OURS = [
     model for name in ("accounts", "usage", "billing") for model in apps.get_app_config(name).get_models()
 ]
-REGISTERED = [
+REGISTERED: list[type[models.Model]] = [
     *(model for model in OURS if model not in NOT_REGISTERED and not model._meta.auto_created),
     Group,
 ]
@@ -45,12 +47,22 @@ def url(model: type[models.Model], page: str, *args: object) -> str:
 def something_everywhere(acme: Account, staff: User) -> None:
     """A row in every table that the admin shows."""
     service = Caller(None, frozenset(SCOPES))
-    details = {"endpoint": "/v1/chat", "request_id": "req-1", "metadata": msgspec.Raw(b'{"size":"1024"}')}
-    names = {"session": "chat 1", "campaign": "Spring sale", "reference": "gen-1", "user": "bob@example.com"}
+    details: dict[str, Any] = {
+        "endpoint": "/v1/chat",
+        "request_id": "req-1",
+        "metadata": msgspec.Raw(b'{"size":"1024"}'),
+    }
+    names: dict[str, Any] = {
+        "session": "chat 1",
+        "campaign": "Spring sale",
+        "reference": "gen-1",
+        "user": "bob@example.com",
+    }
     (outcome,) = record_events(
         [Event(operation="chat", account=acme.public_id, model="gpt-4o", **details, **names)], service
     )
-    ledger.reverse(Record.objects.get(pk=outcome.record_id), "charged twice", key_id=None)
+    assert outcome.is_new
+    ledger.reverse(Record.objects.get(), "charged twice", key_id=None)
     keys.make_key(acme, name="server", created_by=staff)
     audit.write("key.made", actor=staff, account=acme, before={"a": 1}, after=["b"])
     Replay.objects.create(account=acme, source="0" * 64, anchor=acme.created_at)
@@ -68,9 +80,7 @@ def test_the_sidebar_leads_to_every_registered_model_once():
 
 
 @pytest.mark.parametrize("model", REGISTERED, ids=name_of)
-def test_every_page_of_the_admin_answers(
-    something_everywhere: None, client: Client, staff: User, model: type
-):
+def test_every_page_of_the_admin_answers(something_everywhere: None, client: Client, staff: User, model: Any):
     client.force_login(staff)
     row = model._default_manager.first()
     assert row is not None, "nothing to look at"
@@ -89,7 +99,7 @@ def test_every_page_of_the_admin_answers(
 
 @pytest.mark.parametrize("model", REGISTERED, ids=name_of)
 def test_whoever_is_not_of_the_staff_is_sent_to_sign_in(
-    something_everywhere: None, client: Client, alice: User, model: type
+    something_everywhere: None, client: Client, alice: User, model: Any
 ):
     pages = [
         url(model, "changelist"),
@@ -105,7 +115,7 @@ def test_whoever_is_not_of_the_staff_is_sent_to_sign_in(
 
 
 @pytest.mark.parametrize("model", REGISTERED, ids=name_of)
-def test_staff_without_rights_see_nothing(something_everywhere: None, client: Client, model: type):
+def test_staff_without_rights_see_nothing(something_everywhere: None, client: Client, model: Any):
     client.force_login(User.objects.create_user("clerk@example.com", "correct horse", is_staff=True))
     assert client.get(url(model, "changelist")).status_code == 403
     assert client.get(url(model, "add")).status_code == 403

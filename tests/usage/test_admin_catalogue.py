@@ -73,7 +73,9 @@ def test_what_records_use_is_not_deleted_and_the_page_says_why(admin: Client, ac
     assert Operation.objects.filter(pk=operation.pk).exists()
 
 
-@pytest.mark.parametrize(("slug", "why"), [("input_tokens", "Meter: tokens"), ("requests", "Operation: api_call")])
+@pytest.mark.parametrize(
+    ("slug", "why"), [("input_tokens", "Meter: tokens"), ("requests", "Operation: api_call")]
+)
 def test_a_unit_that_is_named_is_not_deleted(admin: Client, slug: str, why: str):
     unit = Unit.objects.get(slug=slug)
     assert why in admin.get(place(unit, "delete")).content.decode()

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -35,6 +36,7 @@ def recorded(account: Account, **event: Any) -> Record:
     event = {"operation": "api_call", "occurred_at": NOW, **event}
     (outcome,) = record_events([Event(account=account.public_id, **event)], SERVICE)
     assert outcome.error is None, outcome.error
+    assert outcome.record_id is not None
     return Record.objects.get(pk=outcome.record_id)
 
 
@@ -42,7 +44,7 @@ def raw(text: str) -> msgspec.Raw:
     return msgspec.Raw(text.encode())
 
 
-def listed(client: Client, **filters: object) -> set[str]:
+def listed(client: Client, **filters: Any) -> set[str]:
     """The records that the list shows."""
     page = client.get(LIST, filters)
     assert page.status_code == 200, page
@@ -207,7 +209,7 @@ def test_an_index_finds_every_name_on_sqlite(admin: Client, acme: Account):
         pytest.skip("reads SQLite's own query plan")
     recorded(acme, reference="gen-1", session="chat 1")
     for filters in ({"q": "gen-1"}, {"q": "chat 1"}, {"account__id__exact": acme.pk}, {"status__exact": "0"}):
-        for sql in sql_of(lambda filters=filters: admin.get(LIST, filters)):
+        for sql in sql_of(partial(admin.get, LIST, filters)):
             if 'FROM "usage_record"' not in sql:
                 continue
             with connection.cursor() as cursor:

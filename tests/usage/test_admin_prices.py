@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -68,7 +69,8 @@ def test_a_price_is_added_with_its_rates_and_prices_the_next_record(
     assert AuditEntry.objects.get(action="price.added").actor == staff.email
     event = Event(operation="chat", account=acme.public_id, provider="openai", model="gpt-9", characters=40)
     (outcome,) = record_events([event], SERVICE)
-    assert Record.objects.get(pk=outcome.record_id).cost == Decimal("0.0001")
+    assert outcome.is_new
+    assert Record.objects.get().cost == Decimal("0.0001")
 
 
 def test_the_instant_is_typed_in_utc_whatever_the_servers_zone(admin: Client, settings):
@@ -184,7 +186,7 @@ def test_adding_a_price_is_noticed_by_every_process(admin: Client):
 
 
 @pytest.mark.parametrize("model", [PricingConfig, Rate, ExchangeRate])
-def test_nothing_of_the_price_list_is_changed_or_deleted(admin: Client, model: type):
+def test_nothing_of_the_price_list_is_changed_or_deleted(admin: Client, model: Any):
     row = model.objects.first()
     place = f"/admin/usage/{model._meta.model_name}/{row.pk}"
     assert admin.get(f"{place}/change/").status_code == 200

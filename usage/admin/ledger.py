@@ -42,7 +42,7 @@ from usage.admin import ledger_search
 from usage.admin.cost_lines import CostLine, cost_lines, quantities
 from usage.models import Record, RecordDetail, Reversal, Status
 
-TONES = {Status.SUCCESS: "good", Status.ERROR: "bad", Status.RATE_LIMITED: "warn"}
+TONES: dict[int, str] = {Status.SUCCESS: "good", Status.ERROR: "bad", Status.RATE_LIMITED: "warn"}
 KINDS = {1: "original", 0: "adjustment", -1: "reversal"}
 
 
@@ -96,7 +96,7 @@ class LedgerList(TollgateList):
 @admin.register(Record)
 class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
     list_display = (
-        *("name", "when", "account_link", "operation_shown", "model_shown"),
+        *("name", "occurred", "account_link", "operation_shown", "model_shown"),
         *("counted", "cost_usd", "state", "reference_shown"),
     )
     list_display_links = ("name",)
@@ -154,6 +154,7 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
         ),
     )
 
+    occurred = moment_column("occurred_at", "occurred")
     when = moment_column("occurred_at", "occurred", seconds=True)
     recorded = moment_column("recorded_at", "recorded", seconds=True)
     latency = number_column("latency_ms", "latency in ms")
@@ -260,7 +261,7 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
 
     def has_reverse_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         """Who may change records may reverse one that is an original and not reversed yet."""
-        if not request.user.has_perm("usage.change_record"):  # type: ignore[union-attr]
+        if not request.user.has_perm("usage.change_record"):
             return False
         if object_id is None:
             return True

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 from django.db.models import Q, QuerySet, Sum
 
@@ -113,7 +114,7 @@ def _identified(records: QuerySet, term: str, account_id: int | None) -> list[in
     Every index of the ledger begins with the account, so the accounts are named too:
     one look into the index for each, never a walk through the rows.
     """
-    accounts = Account.objects.order_by().values("pk") if account_id is None else [account_id]
+    accounts: Any = Account.objects.order_by().values("pk") if account_id is None else [account_id]
     all_records = records
     records = records.order_by().filter(account_id__in=accounts)
     details = RecordDetail.objects.order_by().filter(account_id__in=accounts, request_id=term)

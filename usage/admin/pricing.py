@@ -20,7 +20,7 @@ from accounts.admin.display import badge, linked, moment_column, number, number_
 from accounts.admin.fields import SuggestingInput, UtcDateTimeField
 from usage import price_book
 from usage.admin.amounts import EXACT, PriceField, misfit
-from usage.models import ExchangeRate, Model, Operation, PricingConfig, Rate
+from usage.models import ExchangeRate, Model, Operation, PricingConfig, Rate, Unit
 
 TONES = {"in force": "good", "to come": "plain", "superseded": "warn"}
 SUGGESTED_AT_MOST = 300
@@ -126,8 +126,8 @@ class RateFormSet(forms.BaseInlineFormSet):
         return form
 
     def clean(self) -> None:
-        units = [form.cleaned_data.get("unit") for form in self.forms if getattr(form, "cleaned_data", None)]
-        units = [unit for unit in units if unit is not None]
+        filled = (form.cleaned_data for form in self.forms if getattr(form, "cleaned_data", None))
+        units: list[Unit] = [values["unit"] for values in filled if values.get("unit")]
         if not units and not any(self.errors):
             raise forms.ValidationError("A price needs at least one rate: a unit, a price and a per.")
         twice = {unit.slug for unit in units if units.count(unit) > 1}
@@ -139,7 +139,7 @@ class RateFormSet(forms.BaseInlineFormSet):
 def price_to_start_from(request: HttpRequest) -> PricingConfig | None:
     """The price that a new one starts from (`?like=`), for who may see it."""
     like = request.GET.get("like", "")
-    may_see = request.user.has_perm("usage.view_pricingconfig")  # type: ignore[union-attr]
+    may_see = request.user.has_perm("usage.view_pricingconfig")
     if request.method != "GET" or not like.isdecimal() or len(like) > 18 or not may_see:
         return None
     return PricingConfig.objects.filter(pk=like).first()
@@ -275,7 +275,7 @@ class PriceAdmin(AddOnly, TollgateAdmin):
 
     def has_another_rate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         # Named in the action itself, it would be looked up by a system check, before the first migrate.
-        return request.user.has_perm("usage.add_rate")  # type: ignore[union-attr]
+        return request.user.has_perm("usage.add_rate")
 
     @action(
         description="Add rate",
