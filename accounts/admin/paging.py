@@ -19,6 +19,7 @@ class CappedPaginator(Paginator):
 
     template_name = "admin/pagination_capped.html"
     page_asked_for = 1
+    may_be_more = False  # set by lists that were looked up only so far
 
     @cached_property
     def _counted(self) -> int:
@@ -35,8 +36,9 @@ class CappedPaginator(Paginator):
 
     @property
     def count_text(self) -> str:
-        """`734`, or `1,100+` when there are more."""
-        return f"{self.count:,}{'+' if self._counted > self._counted_at_most else ''}"
+        """`734`, or `1,100+` when there are, or may be, more."""
+        more = self.may_be_more or self._counted > self._counted_at_most
+        return f"{self.count:,}{'+' if more else ''}"
 
 
 class CappedList:

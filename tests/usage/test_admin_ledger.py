@@ -126,6 +126,27 @@ def test_filters_find_old_records_among_many_accounts(admin: Client, acme: Accou
     assert listed(admin, model__id__exact=plain.model_id) == {str(failed), str(unpriced), str(plain)}
 
 
+def test_filters_find_old_records_within_one_account(admin: Client, acme: Account, charlie: User):
+    of_acme = {"account__id__exact": acme.pk}
+    failed = recorded(acme, status="error", occurred_at=NOW - timedelta(days=300))
+    unpriced = recorded(acme, operation="unheard_of", occurred_at=NOW - timedelta(days=200))
+    recorded(acme)
+    recorded(charlie.personal_account, status="error")
+    assert listed(admin, status__exact=Status.ERROR, **of_acme) == {str(failed)}
+    assert listed(admin, priced__exact="0", **of_acme) == {str(unpriced)}
+    assert listed(admin, status__exact=Status.RATE_LIMITED, **of_acme) == set()
+
+
+def test_a_list_that_was_looked_up_only_so_far_says_so(admin: Client, acme: Account, monkeypatch):
+    monkeypatch.setattr("usage.admin.ledger_search.ACCOUNT_DAYS_AT_MOST", 2)
+    for days in range(3):
+        recorded(acme, occurred_at=NOW - timedelta(days=days))
+    page = admin.get(LIST, {"status__exact": "0"}).content.decode()
+    assert re.search(r"2\+\s+records", page)
+    assert "choose an account to see all" in page
+    assert len(listed(admin, status__exact="0", account__id__exact=acme.pk)) == 3
+
+
 def test_a_filter_that_makes_no_sense_is_no_error(admin: Client, acme: Account):
     for nonsense in ({"status__exact": "x"}, {"account__id__exact": "x"}, {"operation__id__exact": "x"}):
         assert admin.get(LIST, nonsense).status_code in (200, 302), nonsense

@@ -67,6 +67,10 @@ class LedgerList(TollgateList):
         self.found = ledger_search.find(filtered, self.query, self.wanted())
         return self.found.records.order_by(*self.found.ordering)
 
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.paginator.may_be_more = self.found.is_capped
+
     def wanted(self) -> ledger_search.Wanted:
         """What the filters ask for, as the totals beside the ledger know it."""
         rollups = Q()

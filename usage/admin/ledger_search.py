@@ -9,7 +9,7 @@ chosen there is no such bound.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from usage.models import Model, RecordDetail, Reversal, Rollup, Session
 FOUND_AT_MOST = 1_000
 ACCOUNTS_AT_MOST = 10
 ACCOUNT_DAYS_AT_MOST = 200
+FEW_DAYS = 31
 BEHIND_UTC = timedelta(hours=12)  # the zones that a local day can begin in: UTC−12 to UTC+14
 AHEAD_OF_UTC = timedelta(hours=14)
 
@@ -61,9 +62,9 @@ def find(records: QuerySet, term: str, wanted: Wanted) -> Found:
     if term:
         return _find_named(records, term, wanted)
     if wanted.account_id is not None:
-        return Found(records, NEWEST_OF_ACCOUNT)
+        return Found(records.filter(_few_days(wanted)), NEWEST_OF_ACCOUNT)
     if wanted.is_bounded:
-        return _by_id(records, _newest_by_days(records, wanted))
+        return _by_id(records, *_newest_by_days(records, wanted))
     return Found(records, NEWEST_BY_ID)
 
 
@@ -77,9 +78,19 @@ def instants_of_days(first: date | None, last: date | None) -> Q:
     return bound
 
 
-def _by_id(records: QuerySet, ids: Iterable[int]) -> Found:
+def _by_id(records: QuerySet, ids: Iterable[int], is_capped: bool = False) -> Found:
     known = list(dict.fromkeys(ids))
-    return Found(records.filter(pk__in=known), NEWEST_BY_ID, len(known) >= FOUND_AT_MOST)
+    return Found(records.filter(pk__in=known), NEWEST_BY_ID, is_capped or len(known) >= FOUND_AT_MOST)
+
+
+def _few_days(wanted: Wanted) -> Q:
+    """Of one account, the days that hold what is wanted, when they are few, so that a rare thing is found."""
+    if not wanted.rollups:
+        return Q()
+    days = [(account_id, day) for account_id, day, _ in _account_days(wanted)[: FEW_DAYS + 1]]
+    if not days:
+        return Q(pk__in=[])
+    return _days(days) if len(days) <= FEW_DAYS else Q()
 
 
 def _find_named(records: QuerySet, term: str, wanted: Wanted) -> Found:
@@ -95,9 +106,8 @@ def _find_named(records: QuerySet, term: str, wanted: Wanted) -> Found:
         return Found(records.filter(account_id=accounts[0]), NEWEST_OF_ACCOUNT)
     for account_id in accounts:
         ids += _newest(records.filter(account_id=account_id))
-    if models:
-        ids += _of_models(records, models, wanted)
-    return _by_id(records, ids)
+    of_models, is_capped = _of_models(records, models, wanted) if models else ([], False)
+    return _by_id(records, ids + of_models, is_capped)
 
 
 def matching_accounts(term: str) -> list[int]:
@@ -137,40 +147,43 @@ def _newest(records: QuerySet) -> list[int]:
     return _some(records.order_by(*NEWEST_OF_ACCOUNT).values_list("pk", flat=True))
 
 
-def _of_models(records: QuerySet, models: list[int], wanted: Wanted) -> list[int]:
-    records = records.filter(model_id__in=models)
-    if wanted.account_id is not None:
-        return _newest(records)
+def _of_models(records: QuerySet, models: list[int], wanted: Wanted) -> tuple[list[int], bool]:
     rollups = wanted.rollups & Q(model_id__in=models)
-    return _newest_by_days(records, Wanted(None, wanted.first_day, wanted.last_day, rollups))
+    return _newest_by_days(records.filter(model_id__in=models), replace(wanted, rollups=rollups))
 
 
-def _newest_by_days(records: QuerySet, wanted: Wanted) -> list[int]:
-    """Of all accounts, the newest records: the totals name the days, an index finds the rows of each."""
+def _newest_by_days(records: QuerySet, wanted: Wanted) -> tuple[list[int], bool]:
+    """The newest records: the totals name the days, an index finds the rows of each.
+
+    Returns:
+        Their ids, and whether there may be more than these.
+    """
+    known = list(_account_days(wanted)[:ACCOUNT_DAYS_AT_MOST])
     days: list[tuple[int, date]] = []
     total = 0
-    for account_id, day, count in _account_days(wanted):
+    for account_id, day, count in known:
         days.append((account_id, day))
         total += count or 0
         if total >= FOUND_AT_MOST:
             break
     if not days:
-        return []
+        return [], False
     # All days but the last hold fewer than FOUND_AT_MOST; the last may be huge and is read in index order.
     *whole, last = days
     ids = _some(records.filter(_days(whole)).order_by().values_list("pk", flat=True)) if whole else []
-    return (ids + _newest(records.filter(_days([last]))))[:FOUND_AT_MOST]
+    ids = (ids + _newest(records.filter(_days([last]))))[:FOUND_AT_MOST]
+    return ids, len(days) < len(known) or len(known) == ACCOUNT_DAYS_AT_MOST
 
 
 def _account_days(wanted: Wanted) -> QuerySet:
-    days = Q()
+    days = Q() if wanted.account_id is None else Q(account_id=wanted.account_id)
     if wanted.first_day is not None:
         days &= Q(local_day__gte=wanted.first_day)
     if wanted.last_day is not None:
         days &= Q(local_day__lte=wanted.last_day)
     grouped = Rollup.objects.filter(wanted.rollups & days).order_by("-local_day", "account_id")
     totals = grouped.values("account_id", "local_day").annotate(count=Sum("records"))
-    return totals.values_list("account_id", "local_day", "count")[:ACCOUNT_DAYS_AT_MOST]
+    return totals.values_list("account_id", "local_day", "count")
 
 
 def _days(days: list[tuple[int, date]]) -> Q:
