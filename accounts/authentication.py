@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from accounts import keys
 from accounts.errors import DomainError, Invalid, NotYours
 from accounts.keys import Caller
-from accounts.models import SCOPES, SERVICE_ONLY_SCOPES, Account, User
+from accounts.models import SCOPES, SERVICE_ONLY_SCOPES, Account, Member, User
 from accounts.references import find_account
 
 SESSION_SCOPES = frozenset(SCOPES) - SERVICE_ONLY_SCOPES - {"usage:write"}
@@ -49,22 +49,34 @@ class BrowserSession(SessionAuthentication):
         return user, Caller(current_account(request._request, user), SESSION_SCOPES, user=user)
 
 
-def current_account(request: HttpRequest, user: User) -> Account:
-    """The account a signed-in user works in: named by `?account=`, switched to, a business, or their own."""
+def memberships_of(user: User) -> list[Member]:
+    """A user's places in accounts. Who is in a business comes for it mostly, so businesses come first."""
+    places = Member.objects.filter(user=user).select_related("account")
+    return list(places.order_by("account__kind", "account_id"))  # "business" sorts before "personal"
+
+
+def current_membership(request: HttpRequest, places: list[Member]) -> Member:
+    """Where a signed-in user works: in the account named by `?account=`, switched to, or their first.
+
+    Raises:
+        NotYours: the one named is not theirs, or they are in none.
+    """
     named = request.GET.get("account")
-    accounts = Account.objects.filter(members__user=user)
     if named is not None:
         account = find_account(named)
-        if account is None or not accounts.filter(pk=account.pk).exists():
-            raise NotYours("unknown_account", f"There is no account {named!r} for you.")
-        return account
-    switched = request.session.get(CURRENT_ACCOUNT)
-    account = accounts.filter(pk=switched).first() if switched else None
-    # Who is a member of a business comes for it mostly; "business" sorts before "personal".
-    account = account or accounts.order_by("kind", "id").first()
-    if account is None:
+        for place in places:
+            if account is not None and place.account_id == account.pk:
+                return place
+        raise NotYours("unknown_account", f"There is no account {named!r} for you.")
+    if not places:
         raise NotYours("no_account", "You are not a member of any account.")
-    return account
+    switched = request.session.get(CURRENT_ACCOUNT)
+    return next((place for place in places if place.account_id == switched), places[0])
+
+
+def current_account(request: HttpRequest, user: User) -> Account:
+    """The account a signed-in user works in."""
+    return current_membership(request, memberships_of(user)).account
 
 
 def caller_of(request: Request) -> Caller:

@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 
-from accounts.authentication import current_account
+from accounts.authentication import current_membership, memberships_of
 from accounts.errors import NotYours
 from accounts.models import Account, Member, User
 
@@ -43,28 +43,23 @@ def account_page(view: Page) -> Callable[..., HttpResponse]:
     @wraps(view)
     def page(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
         try:
-            account = current_account(request, cast(User, request.user))
+            _enter(cast(AccountRequest, request))
         except NotYours as error:
             if error.error == "no_account":
                 return render(request, "accounts/no_account.html", status=404)
             raise Http404(error.message) from error
-        _enter(cast(AccountRequest, request), account)
         return view(request, *args, **kwargs)
 
     return page
 
 
-def _enter(request: AccountRequest, account: Account) -> None:
-    memberships = Member.objects.filter(user=request.user).select_related("account")
-    request.memberships = list(memberships.order_by("account__name", "id"))
-    request.account = account
-    own = [member for member in request.memberships if member.account_id == account.pk]
-    if not own:  # taken out of the account between two queries
-        raise Http404
-    request.membership = own[0]
+def _enter(request: AccountRequest) -> None:
+    request.memberships = memberships_of(request.user)
+    request.membership = current_membership(request, request.memberships)
+    request.account = request.membership.account
     request.may_manage = request.membership.role in MANAGING_ROLES
     # A link may name another account than the one switched to; the tabs stay with it.
-    request.account_query = f"?account={account.public_id}" if "account" in request.GET else ""
+    request.account_query = f"?account={request.account.public_id}" if "account" in request.GET else ""
 
 
 def managers_change(view: Page) -> Page:

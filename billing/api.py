@@ -19,6 +19,7 @@ from billing.models import Plan, Subscription
 from billing.plans import notice_of, plan_of
 from usage import events, parameters, queries
 from usage import price_book as price_books
+from usage.costs import total
 from usage.estimates import estimate
 from usage.fields import COST_PLACES, QUANTITY_PLACES, amount_text, quantity_text, scale_up
 from usage.models import PricingConfig
@@ -51,7 +52,10 @@ def current(account: Account) -> dict[str, Any]:
     """What `usage/current` answers. Meters are counted by calendar month; plans limit nothing yet."""
     plan = plan_of(account)
     start, end = queries.month_of(queries.today(account))
-    summary = queries.summary(account, start, end)
+    lifetime = queries.cost(account)
+    book = lifetime.book
+    summary = queries.summary(account, start, end, book)
+    month = total((entry.cost for entry in summary.by_operation.values()), book)
     return {
         "account": account.public_id,
         "plan": None if plan is None else plan_named(plan),
@@ -59,7 +63,7 @@ def current(account: Account) -> dict[str, Any]:
             "start": instant_text(queries.start_of(start, account)),
             "end": instant_text(queries.start_of(end, account)),
         },
-        "meters": [_meter(meter) for meter in queries.meters(account)],
+        "meters": [_meter(meter) for meter in queries.meters(account, summary.by_operation, book)],
         "summary": {
             "operations": summary.operations,
             "references": summary.references,
@@ -69,8 +73,8 @@ def current(account: Account) -> dict[str, Any]:
             },
             "last_used_at": None if summary.last_used_at is None else instant_text(summary.last_used_at),
         },
-        "cost": queries.cost(account, start, end).as_json(),
-        "lifetime_cost": queries.cost(account).as_json(),
+        "cost": month.as_json(),
+        "lifetime_cost": lifetime.as_json(),
         "charge": None,
         "notice": notice_of(plan),
     }

@@ -102,7 +102,7 @@ def load(account: Account) -> UsagePage:
     start, end = queries.month_of(today)
     lifetime = queries.cost(account)
     book = lifetime.book
-    summary = queries.summary(account, start, end)
+    summary = queries.summary(account, start, end, book)
     return UsagePage(
         plan=plan,
         notice=notice_of(plan),
@@ -115,9 +115,9 @@ def load(account: Account) -> UsagePage:
         summary=summary,
         unpriced=sum(total.unpriced for total in summary.by_operation.values()),
         operations=[used_operation(total, account) for total in summary.by_operation.values()],
-        meters=queries.meters(account),
+        meters=queries.meters(account, summary.by_operation, book),
         chart=cost_chart(between(lifetime, start, end), start, end, today, account),
-        calls=[call(record, account, book) for record in queries.last_records(account, CALLS)],
+        calls=[call(record, account, book) for record in queries.last_records(account, CALLS, book)],
     )
 
 

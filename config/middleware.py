@@ -1,9 +1,12 @@
-"""The one exception to the strict content security policy: the admin."""
+"""For every request: the admin's own content policy, and the answer when the database is away."""
 
 from collections.abc import Callable
 
 from csp.constants import SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from usage.retrying import away, is_away, is_transient
 
 # Unfold's Alpine.js evaluates expressions and its widgets carry style attributes.
 ADMIN_POLICY = {"script-src": [SELF, UNSAFE_EVAL], "style-src": [SELF, UNSAFE_INLINE]}
@@ -19,3 +22,23 @@ def admin_csp(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[
         return response
 
     return middleware
+
+
+class DatabaseAway:
+    """A page asked for while the database is away says so, with 503 and Retry-After, instead of an error.
+
+    The API has its own problem document for this.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not is_transient(exception) and not is_away(exception):
+            return None
+        response = render(None, "503.html", status=503)
+        response["Retry-After"] = str(away().extra["retry_after"])
+        return response

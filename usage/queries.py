@@ -16,7 +16,7 @@ from usage import price_book as price_books
 from usage.costs import Cost
 from usage.fields import COST_PLACES, QUANTITY_PLACES, ExactTotal, scale_down, scale_up
 from usage.models import Record, Rollup, RollupUnit, Status
-from usage.price_book import MeterEntry
+from usage.price_book import MeterEntry, PriceBook
 from usage.representation import read_rows, represent
 
 
@@ -44,9 +44,16 @@ def _days(account: Account, start: date | None, end: date | None) -> Q:
     return condition
 
 
-def cost(account: Account, start: date | None = None, end: date | None = None) -> Cost:
-    """What the account's usage costs in a range of local days; without a range, ever."""
-    result = Cost(price_books.current())
+def cost(
+    account: Account, start: date | None = None, end: date | None = None, book: PriceBook | None = None
+) -> Cost:
+    """What the account's usage costs in a range of local days; without a range, ever.
+
+    Args:
+        book: the price book of the whole answer; whoever asks several things gives it to each of them,
+            so that they agree and its version is looked up once.
+    """
+    result = Cost(book or price_books.current())
     for day, usd in (
         Rollup.objects.filter(_days(account, start, end))
         .values_list("local_day")
@@ -66,15 +73,20 @@ def daily_cost(account: Account, start: date, end: date) -> list[tuple[date, Cos
 
 @dataclass(slots=True)
 class OperationTotal:
-    """What one operation did in a range. `quantities` by unit slug, without failed calls' status split."""
+    """What one operation did in a range: all calls, and of them the successful ones, which meters count.
+
+    Quantities are by unit slug.
+    """
 
     slug: str
     name: str
     cost: Cost
     count: int = 0
     errors: int = 0
+    successes: int = 0
     unpriced: int = 0
     quantities: dict[str, Decimal] = field(default_factory=dict)
+    successful_quantities: dict[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -87,9 +99,11 @@ class Summary:
     last_used_at: datetime | None
 
 
-def summary(account: Account, start: date, end: date) -> Summary:
-    """Records, distinct references, totals by operation, and the last use, of a range of local days."""
-    book = price_books.current()
+def totals_by_operation(
+    account: Account, start: date, end: date, book: PriceBook | None = None
+) -> dict[str, OperationTotal]:
+    """What each operation did in a range of local days, the most expensive first."""
+    book = book or price_books.current()
     found: dict[str, OperationTotal] = {}
     rows = (
         Rollup.objects.filter(_days(account, start, end))
@@ -99,20 +113,29 @@ def summary(account: Account, start: date, end: date) -> Summary:
     )
     for operation_id, day, status, count, unpriced, usd in rows:
         operation = book.operation(operation_id)
-        entry = found.get(operation.slug)
-        if entry is None:
-            entry = found[operation.slug] = OperationTotal(operation.slug, operation.name, Cost(book))
+        entry = found.setdefault(operation.slug, OperationTotal(operation.slug, operation.name, Cost(book)))
         entry.cost.add(day, usd)
         entry.count += count
         entry.unpriced += unpriced
         entry.errors += count if status == Status.ERROR else 0
-    for operation_id, unit_id, quantity in _quantities(account, start, end, "operation_id", "unit_id"):
-        found[book.operation(operation_id).slug].quantities[book.unit(unit_id).slug] = quantity
-    ordered = dict(sorted(found.items(), key=lambda item: (-item[1].cost.scaled, item[0])))
+        entry.successes += count if status == Status.SUCCESS else 0
+    for operation_id, unit_id, status, quantity in _quantities(
+        account, start, end, "operation_id", "unit_id", "status"
+    ):
+        entry, unit = found[book.operation(operation_id).slug], book.unit(unit_id).slug
+        entry.quantities[unit] = entry.quantities.get(unit, Decimal(0)) + quantity
+        if status == Status.SUCCESS:
+            entry.successful_quantities[unit] = quantity
+    return dict(sorted(found.items(), key=lambda item: (-item[1].cost.scaled, item[0])))
+
+
+def summary(account: Account, start: date, end: date, book: PriceBook | None = None) -> Summary:
+    """Records, distinct references, totals by operation, and the last use, of a range of local days."""
+    totals = totals_by_operation(account, start, end, book)
     return Summary(
-        operations=sum(entry.count for entry in found.values()),
+        operations=sum(entry.count for entry in totals.values()),
         references=distinct_references(account, start, end),
-        by_operation=ordered,
+        by_operation=totals,
         last_used_at=last_used_at(account),
     )
 
@@ -202,63 +225,49 @@ class MeterTotal:
     resets_at: datetime
 
 
-def meters(account: Account) -> list[MeterTotal]:
-    """Every meter with usage in the calendar month, in the catalogue's order."""
-    book = price_books.current()
+def meters(
+    account: Account, totals: dict[str, OperationTotal] | None = None, book: PriceBook | None = None
+) -> list[MeterTotal]:
+    """Every meter with usage in the calendar month, in the catalogue's order.
+
+    Args:
+        totals: the month's totals by operation, when whoever asks has read them already.
+    """
+    book = book or price_books.current()
     start, end = month_of(today(account))
-    sums = {
-        (book.operation(operation_id).slug, book.unit(unit_id).slug): quantity
-        for operation_id, unit_id, quantity in _quantities(
-            account, start, end, "operation_id", "unit_id", status=Status.SUCCESS
-        )
-        if not book.unit(unit_id).informational
-    }
-    counts: dict[str, int] = {}
-    costs: dict[str, int] = {}
-    for operation_id, status, count, usd in (
-        Rollup.objects.filter(_days(account, start, end))
-        .values_list("operation_id", "status")
-        .annotate(count=ExactTotal("records"), usd=ExactTotal("cost"))
-        .order_by()
-    ):
-        slug = book.operation(operation_id).slug
-        costs[slug] = costs.get(slug, 0) + usd
-        if status == Status.SUCCESS:
-            counts[slug] = counts.get(slug, 0) + count
+    if totals is None:
+        totals = totals_by_operation(account, start, end, book)
     resets_at = start_of(end, account)
-    totals = [
+    counted = [
         MeterTotal(
             slug=m.slug,
             name=m.name,
             aggregation=m.aggregation,
             unit=m.shown_as,
-            used=_used(m, sums, counts, costs),
+            used=_used(m, totals, book),
             window="calendar_month",
             resets_at=resets_at,
         )
         for m in book.meters
     ]
-    return [meter for meter in totals if meter.used]
+    return [meter for meter in counted if meter.used]
 
 
-def _used(
-    meter: MeterEntry, sums: dict[tuple[str, str], Decimal], counts: dict[str, int], costs: dict[str, int]
-) -> Decimal:
-    def counted(operation: str) -> bool:
-        return not meter.operations or operation in meter.operations
-
-    if meter.aggregation == "sum":
-        parts = (q for (op, unit), q in sums.items() if unit in meter.units and counted(op))
-        return sum(parts, Decimal(0))
+def _used(meter: MeterEntry, totals: dict[str, OperationTotal], book: PriceBook) -> Decimal:
+    counted = [t for slug, t in totals.items() if not meter.operations or slug in meter.operations]
+    if meter.aggregation == "cost":
+        return Decimal(sum(total.cost.scaled for total in counted)).scaleb(-COST_PLACES)
     if meter.aggregation == "count":
-        return Decimal(sum(count for op, count in counts.items() if counted(op)))
-    usd = sum(usd for op, usd in costs.items() if counted(op))
-    return Decimal(usd).scaleb(-COST_PLACES)
+        return Decimal(sum(total.successes for total in counted))
+    # Informational units never count, also where a meter names one.
+    units = [unit for unit in meter.units if unit in book.units and not book.units[unit].informational]
+    quantities = (total.successful_quantities.get(unit, Decimal(0)) for total in counted for unit in units)
+    return sum(quantities, Decimal(0))
 
 
-def last_records(account: Account, n: int = 10) -> list[dict]:
+def last_records(account: Account, n: int = 10, book: PriceBook | None = None) -> list[dict]:
     """The newest records in the API's form, with instants as datetimes and the operation's name."""
-    book = price_books.current()
+    book = book or price_books.current()
     rows = read_rows(newest_first(Record.objects.filter(account=account))[:n])
     shown = []
     for row in rows:

@@ -270,4 +270,4 @@ def test_a_full_page_takes_few_queries_and_little_html(
     with CaptureQueriesContext(connection) as queries:
         answer = alice_s_browser.get(URL)
     assert len(answer.content) < 100_000
-    assert len(queries) <= 18
+    assert len(queries) <= 12

@@ -68,8 +68,7 @@ def test_calls_are_stretched_over_the_thirty_days_before_the_first_run(
     acme: Account, trace_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trace_file.write_text(
-        HEADER
-        + "2023-11-16 18:00:00.0000000,1,1\n2023-11-16 18:15:00.0000000,1,1\n2023-11-16 18:30:00.0000000,1,1\n"
+        HEADER + "".join(f"2023-11-16 18:{minute}:00.0000000,1,1\n" for minute in ("00", "15", "30"))
     )
     before = datetime.now(UTC)
 

@@ -8,7 +8,9 @@ from billing import catalogue
 
 
 class Command(BaseCommand):
-    help = "Add what is missing of operations, units, meters, prices, exchange rates and plans; change nothing."
+    help = (
+        "Add what is missing of operations, units, meters, prices, exchange rates and plans; change nothing."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         added = {name: count for name, count in catalogue.load().items() if count}
