@@ -14,7 +14,7 @@ from usage.price_book import PriceBook
 from usage.representation import RecordRow, represent
 
 PAGE = 2_000
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @dataclass(frozen=True, slots=True)
