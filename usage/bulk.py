@@ -8,6 +8,8 @@ round trips, and its prepared executemany is the fastest way in.
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
+from functools import cache
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -27,19 +29,42 @@ def insert_new(
     Raises:
         TruncatedError: MariaDB's INSERT IGNORE also clamps what does not fit, and says so in a warning.
     """
+    head = _insert_head(connection.vendor, table, tuple(columns))
     if connection.vendor == "sqlite":
-        marks = ",".join("?" * len(columns))
-        sql = f"INSERT OR IGNORE INTO {table} ({_names(connection, columns)}) VALUES ({marks})"
-        return _sqlite_executemany(connection, sql, rows)
+        return _sqlite_executemany(connection, f"{head} ({','.join('?' * len(columns))})", rows)
     inserted = 0
-    names = _names(connection, columns)
     with connection.cursor() as cursor:
         for count, values in values_texts(connection, rows):
-            cursor.execute(f"INSERT IGNORE INTO {table} ({names}) VALUES {values}")
-            if cursor.rowcount == count and connection.connection.warning_count():
-                raise TruncatedError(f"a value did not fit into {table}")
+            cursor.execute(head + values)
+            if cursor.rowcount == count:
+                _refuse_warnings(connection, table)
             inserted += cursor.rowcount
     return inserted
+
+
+def insert_one(connection: BaseDatabaseWrapper, table: str, columns: Sequence[str], row: Row) -> int | None:
+    """Insert one row and return its id; None when its unique key is there already.
+
+    Raises:
+        TruncatedError: as `insert_new`.
+    """
+    head = _insert_head(connection.vendor, table, tuple(columns))
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            marks = ",".join(["%s"] * len(columns))
+            cursor.execute(f"{head} ({marks})", [sqlite_value(value) for value in row])
+        else:
+            cursor.execute(head + row_texts(connection, [row])[0])
+        if not cursor.rowcount:
+            return None
+        if connection.vendor != "sqlite":
+            _refuse_warnings(connection, table)
+        return cursor.lastrowid
+
+
+def _refuse_warnings(connection: BaseDatabaseWrapper, table: str) -> None:
+    if connection.connection.warning_count():
+        raise TruncatedError(f"a value did not fit into {table}")
 
 
 def add_to_totals(
@@ -56,23 +81,38 @@ def add_to_totals(
         key, totals, maxima: column names, in the order of each row's values.
         rows: sorted by key, so that two writers lock in one order.
     """
-    columns = _names(connection, (*key, *totals, *maxima))
+    head, tail = _totals_statement(connection.vendor, table, tuple(key), tuple(totals), tuple(maxima))
     if connection.vendor == "sqlite":
         marks = ",".join("?" * (len(key) + len(totals) + len(maxima)))
-        sets = [f"{c}={c}+excluded.{c}" for c in totals] + [f"{c}=max({c},excluded.{c})" for c in maxima]
-        sql = f"INSERT INTO {table} ({columns}) VALUES ({marks}) ON CONFLICT DO UPDATE SET {','.join(sets)}"
-        _sqlite_executemany(connection, sql, rows)
+        _sqlite_executemany(connection, f"{head} ({marks}) {tail}", rows)
         return
-    sets = [f"{c}={c}+VALUES({c})" for c in totals] + [f"{c}=GREATEST({c},VALUES({c}))" for c in maxima]
     with connection.cursor() as cursor:
         for _, values in values_texts(connection, rows):
-            cursor.execute(
-                f"INSERT INTO {table} ({columns}) VALUES {values} ON DUPLICATE KEY UPDATE {','.join(sets)}"
-            )
+            cursor.execute(head + values + tail)
 
 
-def _names(connection: BaseDatabaseWrapper, columns: Sequence[str]) -> str:
-    return ",".join(connection.ops.quote_name(column) for column in columns)
+@cache
+def _insert_head(vendor: str, table: str, columns: tuple[str, ...]) -> str:
+    ignore = "OR IGNORE" if vendor == "sqlite" else "IGNORE"
+    return f"INSERT {ignore} INTO {table} ({_names(vendor, columns)}) VALUES "
+
+
+@cache
+def _totals_statement(
+    vendor: str, table: str, key: tuple[str, ...], totals: tuple[str, ...], maxima: tuple[str, ...]
+) -> tuple[str, str]:
+    """What stands before the values, and after them."""
+    new, most, conflict = ("VALUES({})", "GREATEST", "DUPLICATE KEY UPDATE")
+    if vendor == "sqlite":
+        new, most, conflict = ("excluded.{}", "max", "CONFLICT DO UPDATE SET")
+    sets = [f"{c}={c}+{new.format(c)}" for c in totals] + [f"{c}={most}({c},{new.format(c)})" for c in maxima]
+    names = _names(vendor, (*key, *totals, *maxima))
+    return f"INSERT INTO {table} ({names}) VALUES ", f" ON {conflict} {','.join(sets)}"
+
+
+def _names(vendor: str, columns: Sequence[str]) -> str:
+    quote = "`" if vendor == "mysql" else '"'
+    return ",".join(f"{quote}{column}{quote}" for column in columns)
 
 
 def _sqlite_executemany(connection: BaseDatabaseWrapper, sql: str, rows: Sequence[Row]) -> int:
@@ -85,7 +125,7 @@ def _sqlite_executemany(connection: BaseDatabaseWrapper, sql: str, rows: Sequenc
         return count
 
 
-def sqlite_value(value: object) -> object:
+def sqlite_value(value: object) -> Any:
     """A value as Django stores it in SQLite: naive UTC text for instants, text for days."""
     if isinstance(value, datetime):
         return str(value.replace(tzinfo=None))

@@ -22,7 +22,7 @@ from accounts.models import Account
 from accounts.references import AccountResolver
 from usage import dictionaries, events, pricing, retrying
 from usage import price_book as price_books
-from usage.bulk import insert_new
+from usage.bulk import insert_new, insert_one
 from usage.entries import Entry, checked
 from usage.events import Event
 from usage.fields import COST_SCALE, LARGEST_COST, amount_text, divide_half_even
@@ -371,12 +371,7 @@ def _transaction(entries: list[Entry], book: PriceBook, now: datetime) -> list[O
             entries, refused = _check_still_true(entries, book)
             if not entries:
                 return refused
-            rows = [record_row(entry, batch, now) for entry in entries]
-            inserted = insert_new(connection, Record._meta.db_table, RECORD_COLUMNS, rows)
-            if inserted == len(rows) and not any(entry.detail for entry in entries) and len(rows) > 1:
-                outcomes = [Outcome(entry.index, entry.event_id, is_new=True) for entry in entries]
-            else:
-                outcomes = _read_back(entries, batch)
+            outcomes = _insert(entries, batch, now)
             _store_totals(entry for entry, outcome in zip(entries, outcomes, strict=True) if outcome.is_new)
             return refused + outcomes
     except (DatabaseError, OverflowError) as error:
@@ -404,6 +399,32 @@ def _check_still_true(entries: list[Entry], book: PriceBook) -> tuple[list[Entry
     return [entry for entry in entries if entry.account.pk in zones], refused
 
 
+def _insert(entries: list[Entry], batch: int, now: datetime) -> list[Outcome]:
+    """Insert the records that are not known yet, and their details; read back what cannot be inferred."""
+    table = Record._meta.db_table
+    rows = [record_row(entry, batch, now) for entry in entries]
+    if len(rows) == 1:
+        record_id = insert_one(connection, table, RECORD_COLUMNS, rows[0])
+        if record_id is not None:
+            _store_details([(record_id, entries[0])])
+            return [_stored(entries[0], record_id)]
+        return _read_back(entries, batch)
+    inserted = insert_new(connection, table, RECORD_COLUMNS, rows)
+    if inserted == len(rows) and not any(entry.detail for entry in entries):
+        return [_stored(entry) for entry in entries]
+    return _read_back(entries, batch)
+
+
+def _stored(entry: Entry, record_id: int | None = None) -> Outcome:
+    return Outcome(entry.index, entry.event_id, is_new=True, record_id=record_id, entry=entry)
+
+
+def _store_details(records: Iterable[tuple[int, Entry]]) -> None:
+    rows = [(pk, entry.account.pk, *entry.detail) for pk, entry in records if entry.detail]
+    if rows:
+        insert_new(connection, RecordDetail._meta.db_table, DETAIL_COLUMNS, rows)
+
+
 def _read_back(entries: list[Entry], batch: int) -> list[Outcome]:
     """Which of the rows are ours, and whether the others are the same events; details of ours are stored."""
     stored: dict[tuple[int, bytes], tuple] = {}
@@ -415,20 +436,18 @@ def _read_back(entries: list[Entry], batch: int) -> list[Outcome]:
         ):
             stored[(account_id, digest)] = (pk, event_id, content, found_batch)
     outcomes = []
-    details = []
+    new = []
     for entry in entries:
         pk, event_id, content, found_batch = stored[entry.order]
-        is_new = found_batch == batch
-        same = is_new or (content == entry.content_hash and event_id == entry.event_id)
-        if same:
-            outcome = Outcome(entry.index, entry.event_id, None, is_new, pk, entry if is_new else None)
+        if found_batch == batch:
+            outcome = _stored(entry, pk)
+            new.append((pk, entry))
+        elif content == entry.content_hash and event_id == entry.event_id:
+            outcome = Outcome(entry.index, entry.event_id, record_id=pk)
         else:
             outcome = Outcome(entry.index, entry.event_id, _conflict(entry), holds=(event_id, content))
         outcomes.append(outcome)
-        if is_new and entry.detail:
-            details.append((pk, entry.account.pk, *entry.detail))
-    if details:
-        insert_new(connection, RecordDetail._meta.db_table, DETAIL_COLUMNS, details)
+    _store_details(new)
     return outcomes
 
 
