@@ -5,21 +5,18 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
-from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 
-from accounts.admin.base import TollgateAdmin
+from accounts.admin.base import Rows, TollgateAdmin
 from accounts.admin.display import badge, linked, moment_column, number_column
 from billing.models import Plan, PlanLimit, Subscription
 from usage.admin.amounts import EXACT
 
 
-class LimitInline(TabularInline):
+class LimitInline(Rows):
     model = PlanLimit
     fields = ("meter", "limit", "included", "overage_price", "enforcement", "window")
-    extra = 0
-    hide_title = True
     formfield_overrides = EXACT
 
 

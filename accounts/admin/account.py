@@ -7,14 +7,13 @@ from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
 from accounts import lifecycle
 from accounts.admin.acts import Act, act_page, object_or_404
-from accounts.admin.base import TollgateAdmin, ViewOnly
+from accounts.admin.base import Rows, TollgateAdmin, ViewOnly
 from accounts.admin.display import badge, code, linked, moment_column
 from accounts.admin.fields import ReasonForm, SuggestingInput
 from accounts.admin.keys import state_badge
@@ -48,12 +47,10 @@ class NewAccountForm(AccountForm):
     )
 
 
-class MemberInline(TabularInline):
+class MemberInline(Rows):
     model = Member
     fields = ("user", "role")
     autocomplete_fields = ("user",)
-    extra = 0
-    hide_title = True
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return _takes_members(obj) and super().has_add_permission(request, obj)
@@ -65,12 +62,10 @@ class MemberInline(TabularInline):
         return _takes_members(obj) and super().has_delete_permission(request, obj)
 
 
-class KeyInline(ViewOnly, TabularInline):
+class KeyInline(ViewOnly, Rows):
     model = Key
     fields = ("prefix", "name", "state", "used", "expires")
     readonly_fields = fields
-    extra = 0
-    hide_title = True
     show_change_link = True
     verbose_name_plural = "keys"
 
@@ -138,7 +133,7 @@ class AccountAdmin(TollgateAdmin):
             request, obj, change, **{**kwargs, "form": AccountForm if obj else NewAccountForm}
         )
 
-    def get_inlines(self, request: HttpRequest, obj: Any) -> tuple[type[TabularInline], ...]:
+    def get_inlines(self, request: HttpRequest, obj: Any) -> tuple[type[Rows], ...]:
         return self.inlines if obj else ()
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: Any) -> None:

@@ -6,7 +6,7 @@ from django.contrib.admin import ShowFacets
 from django.db import models
 from django.forms import BaseFormSet, Form, ModelForm
 from django.http import HttpRequest, HttpResponse
-from unfold.admin import ModelAdmin
+from unfold.admin import ModelAdmin, TabularInline
 from unfold.views import ChangeList
 
 from accounts import audit
@@ -93,6 +93,20 @@ class TollgateAdmin(ModelAdmin):
             request=request,
         )
         super().delete_model(request, obj)
+
+
+class Rows(TabularInline):
+    """Rows of a form: the column's head names each field for the eye, and a label for a screen reader."""
+
+    extra = 0
+    hide_title = True
+
+    def formfield_for_dbfield(self, db_field: models.Field, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            widget = getattr(field.widget, "widget", field.widget)
+            widget.attrs["aria-label"] = str(field.label)
+        return field
 
 
 class AddOnly:

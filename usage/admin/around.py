@@ -184,15 +184,16 @@ class ReversalAdmin(OfAnAccount, ViewOnly, TollgateAdmin):
 
 @admin.register(Replay)
 class ReplayAdmin(ViewOnly, TollgateAdmin):
-    list_display = ("account_link", "source_code", "anchored")
+    list_display = ("account_link", "source_code", "anchored", "finished")
     list_display_links = ("source_code",)
     list_select_related = ("account",)
     search_fields = ("account__name", "=source")
     search_help_text = "Account, or the whole hash"
     empty_text = "manage.py replay_trace replays a file of calls into an account."
-    fields = ("account_link", "source_code", "anchored")
+    fields = ("account_link", "source_code", "anchored", "finished")
     readonly_fields = fields
 
+    finished = moment_column("finished_at", "finished")
     anchored = moment_column("anchor", "laid before", seconds=True)
 
     @display(description="account", ordering="account__name")

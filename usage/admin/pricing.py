@@ -10,19 +10,18 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html_join
-from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminSelect2Widget
 
-from accounts.admin.base import AddOnly, TollgateAdmin
+from accounts.admin.base import AddOnly, Rows, TollgateAdmin
 from accounts.admin.display import badge, linked, moment_column, number, number_column
 from accounts.admin.fields import SuggestingInput, UtcDateTimeField
 from usage import price_book
-from usage.admin.amounts import EXACT, PriceField, misfit
+from usage.admin.amounts import EXACT, ExactInput, PriceField, misfit
 from usage.models import ExchangeRate, Model, Operation, PricingConfig, Rate, Unit
 
-TONES = {"in force": "good", "to come": "plain", "superseded": "warn"}
+TONES = {"in force": "good", "to come": "warn", "superseded": "plain"}
 SUGGESTED_AT_MOST = 300
 
 
@@ -95,7 +94,11 @@ class PriceForm(forms.ModelForm):
 
 
 class RateForm(forms.ModelForm):
-    price = PriceField(label="price in USD", help_text="0 says free on purpose.")
+    price = PriceField(
+        label="Price in USD",
+        help_text="0 says free on purpose.",
+        widget=ExactInput({"aria-label": "Price in USD"}),
+    )
 
     class Meta:
         model = Rate
@@ -145,16 +148,14 @@ def price_to_start_from(request: HttpRequest) -> PricingConfig | None:
     return PricingConfig.objects.filter(pk=like).first()
 
 
-class RateInline(AddOnly, TabularInline):
+class RateInline(AddOnly, Rows):
     model = Rate
     form = RateForm
     formset = RateFormSet
     fields = ("unit", "price", "per")
     autocomplete_fields = ("unit",)
-    extra = 0
     min_num = 1
     verbose_name_plural = "rates"
-    hide_title = True
     formfield_overrides = EXACT
 
     def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
