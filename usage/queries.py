@@ -100,9 +100,9 @@ class Summary:
 
 
 def totals_by_operation(
-    account: Account, start: date, end: date, book: PriceBook | None = None
+    account: Account, start: date | None, end: date | None, book: PriceBook | None = None
 ) -> dict[str, OperationTotal]:
-    """What each operation did in a range of local days, the most expensive first."""
+    """What each operation did in a range of local days (or ever), the most expensive first."""
     book = book or price_books.current()
     found: dict[str, OperationTotal] = {}
     rows = (

@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -22,6 +23,9 @@ from accounts.models import Account, Key, Member, User
 Fact = tuple[str, object]
 lost_with_an_account: list[Callable[[Account], Iterable[Fact]]] = []
 """What the page that deletes an account counts; apps above add what they hold of it."""
+
+used_by_an_account: list[Callable[[Account], Iterable[Fact]]] = []
+"""What the account's page says of its use; apps above add their totals."""
 
 COMMON_ZONES = ["UTC", "Asia/Kolkata", "Asia/Kathmandu", "Europe/London", "America/New_York"]
 
@@ -102,6 +106,7 @@ class AccountAdmin(TollgateAdmin):
     fieldsets = (
         (None, {"fields": (("name", "account_id"), ("kind_shown", "person"), "external_id")}),
         ("Shown in", {"fields": (("time_zone", "currency"),)}),
+        ("Used", {"fields": ("used",)}),
         ("When", {"fields": ("opened",)}),
     )
     add_fieldsets = (
@@ -113,7 +118,7 @@ class AccountAdmin(TollgateAdmin):
             },
         ),
     )
-    readonly_fields = ("account_id", "kind_shown", "person", "opened")
+    readonly_fields = ("account_id", "kind_shown", "person", "used", "opened")
 
     opened = moment_column("created_at", "opened")
 
@@ -124,6 +129,12 @@ class AccountAdmin(TollgateAdmin):
     @display(description="kind", ordering="kind")
     def kind_shown(self, account: Account) -> str:
         return badge(account.kind)
+
+    @display(description="totals")
+    def used(self, account: Account) -> str:
+        facts = [fact for read in used_by_an_account for fact in read(account)]
+        rows = format_html_join("", "<div><dt>{}</dt><dd>{}</dd></div>", facts)
+        return format_html('<dl class="tg-facts">{}</dl>', rows)
 
     def account_of(self, obj: Account) -> Account:
         return obj

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
 
-from accounts.models import Account, Member
+from accounts.models import Account, Member, User
 from tests.conftest import Api
 from usage import replay
 from usage.models import Record, Replay
@@ -151,3 +152,15 @@ def test_the_same_trace_in_another_account_is_another_replay(
     said, _ = run(trace_file, other, capsys)
 
     assert said == "1 recorded, 0 known already, 0 skipped"
+
+
+def test_the_admin_shows_the_exact_totals_of_the_trace(
+    acme: Account, staff: User, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(TRACE, acme, capsys)
+    client.force_login(staff)
+
+    page = client.get(f"/admin/accounts/account/{acme.pk}/change/").content.decode()
+
+    for figure in ("19,366", "22,361,870", "4,088,665", "9.6791325 USD", "808.20756375 INR"):
+        assert figure in page, figure
