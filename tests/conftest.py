@@ -89,7 +89,7 @@ class Api:
         self.client = Client()
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
 
-    def get(self, path: str, headers: dict | None = None, **params: object) -> Any:
+    def get(self, path: str, headers: Any = None, **params: object) -> Any:
         return self.client.get(f"/api/v1/{path}", params, headers={**self.headers, **(headers or {})})
 
     def post(

@@ -138,7 +138,7 @@ def test_another_kind_of_file_is_refused_whole(acme: Account, trace_file: Path) 
 
 
 def test_an_unknown_account_is_said_so(db: None, trace_file: Path) -> None:
-    with pytest.raises(CommandError, match="There is no account 'nobody@example.com'"):
+    with pytest.raises(CommandError, match=r"There is no account 'nobody@example\.com'"):
         call_command("replay_trace", trace_file, account="nobody@example.com", **GPT_4O)
 
 

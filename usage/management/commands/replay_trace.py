@@ -14,7 +14,8 @@ from usage import replay
 class Command(BaseCommand):
     help = (
         "Record a CSV of calls (TIMESTAMP,ContextTokens,GeneratedTokens) for an account, stretched over"
-        " the 30 days before the first run. Running it again records nothing twice. A bad line is named and skipped."
+        " the 30 days before the first run. Running it again records nothing twice. A bad line is named"
+        " and skipped."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
