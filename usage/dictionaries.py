@@ -110,11 +110,13 @@ def _look_up(model: type[models.Model], columns: tuple[str, ...], names: list[Na
     found: dict[Name, int] = {}
     for start in range(0, len(names), LOOKED_UP_AT_ONCE):
         some = names[start : start + LOOKED_UP_AT_ONCE]
-        wanted = models.Q(
-            *(models.Q(**dict(zip(columns, name, strict=True))) for name in some), _connector="OR"
-        )
-        for pk, *name in model._default_manager.filter(wanted).order_by().values_list("id", *columns):
-            found[tuple(name)] = pk
+        with connection.cursor() as cursor:
+            # By statement: the ORM takes longer to build so many conditions than the database to answer them.
+            one = " AND ".join(f"{column} = %s" for column in columns)
+            wanted = " OR ".join([f"({one})"] * len(some))
+            names_of = f"SELECT id, {', '.join(columns)} FROM {model._meta.db_table}"
+            cursor.execute(f"{names_of} WHERE {wanted}", [part for name in some for part in name])
+            found.update((tuple(name), pk) for pk, *name in cursor.fetchall())
     return found
 
 
