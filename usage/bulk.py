@@ -154,18 +154,31 @@ def values_texts(connection: BaseDatabaseWrapper, rows: Sequence[Row]) -> Iterat
 def row_texts(connection: BaseDatabaseWrapper, rows: Sequence[Row]) -> list[str]:
     """`(…)` for each row: whole numbers, hexadecimal bytes, text escaped by the driver."""
     connection.ensure_connection()
-    escape = connection.connection.escape_string
+    literals = _literals(connection.connection.escape_string)
+    columns = [_column_texts(values, literals) for values in zip(*rows, strict=True)]
+    return [f"({','.join(texts)})" for texts in zip(*columns, strict=True)]
 
-    def text(value: str) -> str:
-        return f"'{escape(value.encode()).decode()}'"
 
-    literal: dict[type, Callable] = {
+Literals = dict[type, Callable[[Any], str]]
+
+
+def _literals(escape: Callable[[bytes], bytes]) -> Literals:
+    """How a value of each type is written; instants are in UTC."""
+    return {
         int: int.__repr__,
         bool: lambda v: "1" if v else "0",
-        str: text,
+        str: lambda v: f"'{escape(v.encode()).decode()}'",
         bytes: lambda v: f"x'{v.hex()}'",
         type(None): lambda v: "NULL",
-        datetime: lambda v: f"'{v.replace(tzinfo=None)}'",
+        datetime: lambda v: f"'{v.isoformat(' ', 'microseconds')[:26]}'",
         date: lambda v: f"'{v}'",
     }
-    return ["(" + ",".join([literal[type(v)](v) for v in row]) + ")" for row in rows]
+
+
+def _column_texts(values: Sequence, literals: Literals) -> Sequence[str]:
+    """The values of one column as literals; what the whole column or much of it shares is written once."""
+    different = set(values)
+    if len(different) * 2 > len(values):
+        return [literals[type(value)](value) for value in values]
+    texts = {value: literals[type(value)](value) for value in different}
+    return [texts[value] for value in values]
