@@ -13,7 +13,7 @@ from usage import events
 from usage.events import Event
 from usage.models import Status
 
-STATUSES = {"success": Status.SUCCESS, "error": Status.ERROR, "rate_limited": Status.RATE_LIMITED}
+STATUSES = {status.label: status.value for status in Status}
 
 
 @dataclass(slots=True)
@@ -22,6 +22,7 @@ class Entry:
 
     index: int
     account: Account
+    account_id: int
     event: Event
     event_id: str
     event_hash: bytes
@@ -46,7 +47,7 @@ class Entry:
 
     @property
     def order(self) -> tuple[int, bytes]:
-        return (self.account.pk, self.event_hash)
+        return (self.account_id, self.event_hash)
 
 
 def checked(
@@ -70,15 +71,17 @@ def checked(
     ip_address = events.checked_ip_address(event)
     account = resolver.resolve(event.account)
     user_id = 0 if event.user is None else resolver.member_id(account, event.user)
+    account_id = account.pk
     sent_at = occurred_at if event.occurred_at is not None else None
     event_id = event.event_id or events.new_event_id()
     return Entry(
         index=index,
         account=account,
+        account_id=account_id,
         event=event,
         event_id=event_id,
         event_hash=events.event_hash(event_id, namespace),
-        content_hash=events.content_hash(event, account.pk, quantities, sent_at, metadata),
+        content_hash=events.content_hash(event, account_id, quantities, sent_at, metadata),
         quantities=quantities,
         metadata=metadata,
         ip_address=ip_address,
@@ -108,12 +111,16 @@ def _checked_quantities(event: Event) -> dict[str, int]:
     sent = event.quantities or {}
     if len(sent) > events.UNITS_AT_MOST:
         raise Invalid("quantities", f"{len(sent)} units; at most {events.UNITS_AT_MOST}.", "too_many_units")
-    for unit in sent:
-        if unit not in _known_slugs:
-            try:
-                _slug.decode(msgspec.json.encode(unit))
-            except msgspec.ValidationError as error:
-                raise Invalid("quantities", f"{unit[:70]!r} is not a slug.", "invalid_unit") from error
-            if len(_known_slugs) < 10_000:
-                _known_slugs.add(unit)
+    if not _known_slugs.issuperset(sent):
+        for unit in sent:
+            _check_slug(unit)
     return {unit: events.scaled_quantity(raw, unit) for unit, raw in sent.items()}
+
+
+def _check_slug(unit: str) -> None:
+    try:
+        _slug.decode(msgspec.json.encode(unit))
+    except msgspec.ValidationError as error:
+        raise Invalid("quantities", f"{unit[:70]!r} is not a slug.", "invalid_unit") from error
+    if len(_known_slugs) < 10_000:
+        _known_slugs.add(unit)

@@ -258,7 +258,10 @@ def scaled_amount(raw: msgspec.Raw) -> int:
 
 
 def _scaled(raw: msgspec.Raw, pattern: re.Pattern[bytes], places: int) -> int | None:
-    match = pattern.fullmatch(raw)
+    digits = bytes(raw)
+    if len(digits) <= 13 and digits.isdigit():  # nearly all quantities: spare them the expression
+        return int(digits) * 10**places
+    match = pattern.fullmatch(digits)
     if match is None:
         return None
     whole, part, plain, plain_part = match.groups()

@@ -209,9 +209,9 @@ def _store_apart(entries: list[Entry], now: datetime) -> list[Outcome]:
 
 
 def _refresh_accounts(entries: list[Entry]) -> list[Entry]:
-    accounts = Account.objects.in_bulk({entry.account.pk for entry in entries})
+    accounts = Account.objects.in_bulk({entry.account_id for entry in entries})
     for entry in entries:
-        entry.account = accounts.get(entry.account.pk, entry.account)
+        entry.account = accounts.get(entry.account_id, entry.account)
     return entries
 
 
@@ -309,8 +309,8 @@ def _resolve_names(entries: list[Entry], book: PriceBook) -> None:
         event = entry.event
         entry.operation_id = book.operations[event.operation].id
         entry.model_id = models[model_name(event)]
-        entry.session_id = sessions[(entry.account.pk, event.session)] if event.session else 0
-        entry.campaign_id = campaigns[(entry.account.pk, event.campaign)] if event.campaign else 0
+        entry.session_id = sessions[(entry.account_id, event.session)] if event.session else 0
+        entry.campaign_id = campaigns[(entry.account_id, event.campaign)] if event.campaign else 0
         detail = (
             events.stored_endpoint(event),
             event.request_id or "",
@@ -324,7 +324,7 @@ def _resolve_names(entries: list[Entry], book: PriceBook) -> None:
 def _named(
     entries: list[Entry], attribute: str, look_up: Callable[[Iterable[tuple[int, str]]], dict]
 ) -> dict:
-    names = {(entry.account.pk, name) for entry in entries if (name := getattr(entry.event, attribute))}
+    names = {(entry.account_id, name) for entry in entries if (name := getattr(entry.event, attribute))}
     return look_up(names) if names else {}
 
 
@@ -333,7 +333,7 @@ def record_row(
 ) -> tuple:
     """The values of RECORD_COLUMNS."""
     return (
-        entry.account.pk,
+        entry.account_id,
         entry.event_hash,
         entry.event_id,
         entry.content_hash,
@@ -345,7 +345,7 @@ def record_row(
         entry.session_id or None,
         entry.campaign_id or None,
         entry.event.reference or None,
-        int(entry.status),
+        entry.status,
         entry.estimated,
         entry.priced,
         counts,
@@ -382,21 +382,20 @@ def _transaction(entries: list[Entry], book: PriceBook, now: datetime) -> list[O
 
 def _check_still_true(entries: list[Entry], book: PriceBook) -> tuple[list[Entry], list[Outcome]]:
     """Lock the accounts; what was rated by an old catalogue or zone goes back, a deleted account is gone."""
-    version, zones = lock_accounts({entry.account.pk for entry in entries})
+    version, zones = lock_accounts({entry.account_id for entry in entries})
     if zones and version != book.version:
         raise CatalogueMovedError
-    if any(
-        zones.get(entry.account.pk, entry.account.time_zone) != entry.account.time_zone for entry in entries
-    ):
+    rated_in = {(entry.account_id, entry.account.time_zone) for entry in entries}
+    if any(zones.get(account_id, zone) != zone for account_id, zone in rated_in):
         raise CatalogueMovedError
-    gone = [entry for entry in entries if entry.account.pk not in zones]
+    gone = [entry for entry in entries if entry.account_id not in zones]
     if not gone:
         return entries, []
     # Their names were added before the lock, perhaps after the deletion: none may stay behind.
-    dictionaries.drop_names({entry.account.pk for entry in gone})
+    dictionaries.drop_names({entry.account_id for entry in gone})
     error = DomainError("unknown_account", "This account has been deleted.", 404, "account")
     refused = [Outcome(entry.index, entry.event_id, error) for entry in gone]
-    return [entry for entry in entries if entry.account.pk in zones], refused
+    return [entry for entry in entries if entry.account_id in zones], refused
 
 
 def _insert(entries: list[Entry], batch: int, now: datetime) -> list[Outcome]:
@@ -420,7 +419,7 @@ def _stored(entry: Entry, record_id: int | None = None) -> Outcome:
 
 
 def _store_details(records: Iterable[tuple[int, Entry]]) -> None:
-    rows = [(pk, entry.account.pk, *entry.detail) for pk, entry in records if entry.detail]
+    rows = [(pk, entry.account_id, *entry.detail) for pk, entry in records if entry.detail]
     if rows:
         insert_new(connection, RecordDetail._meta.db_table, DETAIL_COLUMNS, rows)
 
@@ -428,8 +427,8 @@ def _store_details(records: Iterable[tuple[int, Entry]]) -> None:
 def _read_back(entries: list[Entry], batch: int) -> list[Outcome]:
     """Which of the rows are ours, and whether the others are the same events; details of ours are stored."""
     stored: dict[tuple[int, bytes], tuple] = {}
-    for account_id in {entry.account.pk for entry in entries}:
-        hashes = [entry.event_hash for entry in entries if entry.account.pk == account_id]
+    for account_id in {entry.account_id for entry in entries}:
+        hashes = [entry.event_hash for entry in entries if entry.account_id == account_id]
         rows = Record.objects.filter(account_id=account_id, event_hash__in=hashes).order_by()
         for pk, digest, event_id, content, found_batch in rows.values_list(
             "id", "event_hash", "event_id", "content_hash", "batch"
@@ -460,11 +459,11 @@ def _store_totals(entries: Iterable[Entry]) -> None:
 
 def fact_of(entry: Entry, counts: int = 1) -> Fact:
     key = (
-        entry.account.pk,
+        entry.account_id,
         entry.local_day,
         entry.operation_id,
         entry.model_id,
-        int(entry.status),
+        entry.status,
         entry.user_id,
         entry.campaign_id,
         entry.key_id,
