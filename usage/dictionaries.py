@@ -20,6 +20,7 @@ REMEMBERED_AT_MOST = 200_000
 LOOKED_UP_AT_ONCE = 500
 
 Name = tuple
+GONE = 0  # stands for a name that went, with its account, as soon as it was added: its record is refused
 
 _models: dict[Name, int] = {}
 _sessions: dict[Name, int] = {}
@@ -96,14 +97,15 @@ def _ids(
             if len(remembered) + len(found) > REMEMBERED_AT_MOST:
                 remembered.clear()
             remembered.update(found)
-        names_found = {name: found[name] for name in some}
+        names_found = {name: found.get(name, GONE) for name in some}
         if len(missing) == len(names) <= LOOKED_UP_AT_ONCE:
             return names_found
     # Another thread may have cleared what is remembered meanwhile: then look up again.
     try:
         return {name: remembered[name] for name in names}
     except KeyError:
-        return _look_up(model, columns, sorted(names))
+        found = _look_up(model, columns, sorted(names))
+        return {name: found.get(name, GONE) for name in names}
 
 
 def _look_up(model: type[models.Model], columns: tuple[str, ...], names: list[Name]) -> dict[Name, int]:
