@@ -14,6 +14,8 @@ def main() -> None:
     import django
 
     django.setup()
+    from django.db import connections
+
     answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         output = io.StringIO()
@@ -26,6 +28,8 @@ def main() -> None:
             except BaseException:
                 status = 1
                 traceback.print_exc(file=output)
+            finally:
+                connections.close_all()  # the database may be killed before the next line comes
         print(json.dumps([status, output.getvalue()]), file=answers, flush=True)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 TIMEOUT_S = 60
 GIVES_UP_AFTER_S = 90
+STOP = -1  # noted, it lets every client end before its next request
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -27,10 +28,6 @@ class Answer:
     request: int = 0
     sender: int = 0
     noted: int = 0  # what `note` said just before the request
-
-    @property
-    def is_error(self) -> bool:
-        return not 200 <= self.status < 300
 
 
 def post(port: int, token: str, path: str, body: object, headers: dict[str, str] | None = None) -> Answer:
@@ -73,6 +70,9 @@ def _send_all(task: Task, note: Any, answers: Any) -> None:
     for number, body in enumerate(task.bodies):
         while True:
             noted = note.value
+            if noted == STOP:
+                answers.put(None)
+                return
             answer = post(task.port, task.token, task.path, body, task.headers)
             answer.request, answer.sender, answer.noted = number, task.sender, noted
             answers.put(answer)
@@ -95,6 +95,10 @@ class Senders:
             SPAWN.Process(target=_send_all, args=(task, self.note, self._answers), daemon=True)
             for task in tasks
         ]
+
+    def stop(self) -> None:
+        """Let every client end before its next request."""
+        self.note.value = STOP
 
     def __iter__(self) -> Iterator[Answer]:
         while self._running:

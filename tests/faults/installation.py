@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import secrets
 import signal
 import socket
@@ -141,10 +140,6 @@ class Installation:
     def get(self, path: str) -> Answer:
         return client.post(self.port, self.token, path, None)
 
-    def errors_logged(self) -> list[str]:
-        """Lines of the server's log that tell of a bug."""
-        return re.findall(r"^.*(?:Traceback|Internal Server Error).*$", self.log.read_text(), re.MULTILINE)
-
     def connect(self) -> Any:
         """A plain connection of the driver, with autocommit."""
         if self.mariadb is None:
@@ -160,6 +155,7 @@ class Installation:
             database=url.path.strip("/"),
             charset="utf8mb4",
             autocommit=True,
+            init_command="SET SESSION tx_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 1",
         )
 
     def query(self, sql: str) -> list[tuple]:
