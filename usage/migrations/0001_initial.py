@@ -247,6 +247,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('source', accounts.fields.ExactCharField(help_text='SHA-256 of the file and the options.', max_length=64)),
                 ('anchor', models.DateTimeField(help_text='The instant before which the trace was laid.')),
+                ('finished_at', models.DateTimeField(blank=True, null=True)),
                 ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.account')),
             ],
         ),
