@@ -136,7 +136,7 @@ def test_trends_of_an_earlier_month_end_with_it(busy: Account, acme_api: Api) ->
     ],
 )
 def test_what_is_no_period_and_no_number_of_days_is_refused(acme_api: Api, name: str, value: str) -> None:
-    response = acme_api.get("billing/analytics/", **{name: value})  # type: ignore[arg-type]
+    response = acme_api.get("billing/analytics/", **{name: value})
 
     assert (response.status_code, response.json()["errors"][0]["field"]) == (400, name)
 

@@ -81,6 +81,17 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         Environment(tmp_path / "missing" / ".tollgate.env").secret("SECRET_KEY", may_generate=True)
 
 
+def test_a_file_that_another_process_made_meanwhile_is_read_and_not_replaced(tmp_path: Path) -> None:
+    file = tmp_path / ".tollgate.env"
+    env = Environment(file)  # looked, and there was none
+    file.write_text(f"SECRET_KEY={'a' * 40}\nAPI_KEY_PEPPER={'b' * 40}\n")
+
+    found = env.secret("SECRET_KEY", may_generate=True), env.secret("API_KEY_PEPPER", may_generate=True)
+
+    assert found == ("a" * 40, "b" * 40)
+    assert file.read_text().startswith("SECRET_KEY=aaa")
+
+
 def test_processes_that_start_at_once_agree(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from config.environment import Environment;"

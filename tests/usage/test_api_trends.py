@@ -48,7 +48,7 @@ def busy(acme: Account, service_api: Api) -> Account:
 
 
 def points(api: Api, account: Account, **query: object) -> list[dict[str, Any]]:
-    response = api.get("usage/trends/", account=account.public_id, **{**WEEK, **query})  # type: ignore[arg-type]
+    response = api.get("usage/trends/", account=account.public_id, **{**WEEK, **query})
     assert response.status_code == 200, response.json()
     return response.json()["points"]
 
@@ -135,7 +135,7 @@ def test_a_point_without_latency_says_null(busy: Account, service_api: Api) -> N
 def test_hours_cover_at_most_seven_days(busy: Account, service_api: Api) -> None:
     def status(start: str) -> int:
         query = {"granularity": "hour", "from": start, "to": "2026-11-20T12:00:00Z"}
-        return service_api.get("usage/trends/", account=busy.public_id, **query).status_code  # type: ignore[arg-type]
+        return service_api.get("usage/trends/", account=busy.public_id, **query).status_code
 
     assert status("2026-11-13T12:00:00Z") == 200
     assert status("2026-11-13T11:59:59Z") == 400
@@ -143,7 +143,7 @@ def test_hours_cover_at_most_seven_days(busy: Account, service_api: Api) -> None
 
 @pytest.mark.parametrize(("name", "value"), [("granularity", "year"), ("group_by", "colour"), ("from", "x")])
 def test_a_choice_that_does_not_exist_is_refused(acme_api: Api, name: str, value: str) -> None:
-    response = acme_api.get("usage/trends/", **{name: value})  # type: ignore[arg-type]
+    response = acme_api.get("usage/trends/", **{name: value})
 
     assert (response.status_code, response.json()["errors"][0]["field"]) == (400, name)
 
@@ -179,7 +179,7 @@ def test_sessions_of_a_range_are_those_with_records_in_it(acme: Account, service
         )
 
     def names(**query: str) -> list[str]:
-        body = service_api.get("usage/sessions/", account=acme.public_id, **query).json()  # type: ignore[arg-type]
+        body = service_api.get("usage/sessions/", account=acme.public_id, **query).json()
         return [session["session"] for session in body["results"]]
 
     assert names() == ["new"]
