@@ -171,7 +171,8 @@ class Installation:
         ]
 
     def assert_totals_agree(self) -> None:
-        assert self.run("audit_usage") == (0, "The totals agree with the ledger.\n")
+        status, output = self.run("audit_usage")
+        assert (status, output) == (0, "The totals agree with the ledger.\n"), output
 
 
 def _command_line(pid: str) -> bytes:

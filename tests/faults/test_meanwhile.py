@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 
 from accounts.append_only import REFUSAL
-from tests.faults.client import sending
+from tests.faults.client import Answer, sending
 from tests.faults.installation import Installation
 
 PROCESSES = 4
@@ -110,7 +110,7 @@ def test_a_record_is_priced_by_a_list_no_older_than_its_request(tollgate: Instal
     prices = 12
     add_prices(1, 2)
     call = {"account": name, "operation": "never_priced", "model": f"{name}model"}
-    seen = []
+    seen: list[Answer] = []
     with sending(tollgate.port, tollgate.token, [[call] * 2000] * PROCESSES) as senders:
         senders.note.value = 1
         answers = iter(senders)

@@ -27,7 +27,7 @@ def audit(*arguments: str) -> tuple[int, list[str]]:
 
 @pytest.fixture
 def used(acme: Account, service_api: Api) -> None:
-    events = [
+    events: list[dict] = [
         {"account": acme.public_id, "operation": "api_call", "latency_ms": 812},
         {"account": acme.public_id, "operation": "api_call", "status": "error"},
         {"account": acme.public_id, "operation": "voice_minute", "quantities": {"minutes": "1.5"}},

@@ -1,5 +1,7 @@
 """A record is never edited: the record that undoes it is appended, once, and every total goes back."""
 
+from typing import Any
+
 import pytest
 
 from accounts.lifecycle import delete_account
@@ -29,7 +31,7 @@ def original(acme: Account, service_api: Api) -> dict:
     ).json()
 
 
-def reverse(service_api: Api, record: dict, reason: str = "sent by mistake", **headers: str):  # type: ignore[no-untyped-def]
+def reverse(service_api: Api, record: dict, reason: str = "sent by mistake", **headers: str) -> Any:
     return service_api.post(f"usage/{record['id']}/reverse/", {"reason": reason}, headers=headers)
 
 

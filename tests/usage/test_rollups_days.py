@@ -1,5 +1,6 @@
 """Days are the account's own: odd offsets, days of 23 and 25 hours, hours that come twice."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -10,9 +11,11 @@ from tests.conftest import Api
 
 pytestmark = pytest.mark.usefixtures("totals_agree")
 
+Points = Callable[..., list[tuple[str, int]]]
+
 
 @pytest.fixture
-def points(acme: Account, service_api: Api):  # type: ignore[no-untyped-def]
+def points(acme: Account, service_api: Api) -> Points:
     """Record one call at each instant in a zone, and give the trend's (start, requests)."""
 
     def read(zone: str, instants: list[datetime], granularity: str, **span: str) -> list[tuple[str, int]]:
@@ -50,7 +53,7 @@ SECOND = timedelta(seconds=1)
         ("America/St_Johns", datetime(2026, 4, 1, 2, 30, tzinfo=UTC)),  # −2:30, in their summer
     ],
 )
-def test_a_day_begins_at_the_accounts_own_midnight(zone: str, midnight: datetime, points) -> None:  # type: ignore[no-untyped-def]
+def test_a_day_begins_at_the_accounts_own_midnight(zone: str, midnight: datetime, points: Points) -> None:
     instants = [midnight - SECOND, midnight, midnight + timedelta(days=1) - SECOND]
 
     found = points(zone, instants, "day", **{"from": "2026-03-31", "to": "2026-04-02"})
@@ -66,7 +69,7 @@ def test_a_day_begins_at_the_accounts_own_midnight(zone: str, midnight: datetime
         ("UTC", datetime(2026, 4, 1, 9, 0, tzinfo=UTC)),
     ],
 )
-def test_an_hour_begins_at_the_accounts_own_full_hour(zone: str, start: datetime, points) -> None:  # type: ignore[no-untyped-def]
+def test_an_hour_begins_at_the_accounts_own_full_hour(zone: str, start: datetime, points: Points) -> None:
     instants = [start - SECOND, start, start + timedelta(minutes=59, seconds=59)]
 
     found = points(zone, instants, "hour", **{"from": "2026-04-01T00:00:00Z", "to": "2026-04-02T00:00:00Z"})
@@ -82,7 +85,7 @@ def test_an_hour_begins_at_the_accounts_own_full_hour(zone: str, start: datetime
     [("2026-03-29", 23), ("2026-10-25", 25), ("2026-06-01", 24)],
     ids=["clocks go forward", "clocks go back", "clocks stand"],
 )
-def test_a_day_has_the_hours_it_has(day: str, hours: int, points) -> None:  # type: ignore[no-untyped-def]
+def test_a_day_has_the_hours_it_has(day: str, hours: int, points: Points) -> None:
     """Berlin, one call per quarter of an hour over three days of UTC around it."""
     start = datetime.fromisoformat(day).replace(tzinfo=UTC) - timedelta(days=1)
     instants = every(timedelta(minutes=15), start, 3 * 96)
@@ -97,7 +100,7 @@ def test_a_day_has_the_hours_it_has(day: str, hours: int, points) -> None:  # ty
 def test_an_hour_that_comes_twice_is_two_points_and_one_left_out_is_none(
     day: str,
     hours: int,
-    points,  # type: ignore[no-untyped-def]
+    points: Points,
 ) -> None:
     start = datetime.fromisoformat(day).replace(tzinfo=UTC) - timedelta(days=1)
     instants = every(timedelta(minutes=15), start, 3 * 96)
@@ -111,7 +114,7 @@ def test_an_hour_that_comes_twice_is_two_points_and_one_left_out_is_none(
     assert {later - earlier for earlier, later in pairwise(starts)} == {timedelta(hours=1)}
 
 
-def test_half_an_hour_of_summer_time_loses_no_record(points) -> None:  # type: ignore[no-untyped-def]
+def test_half_an_hour_of_summer_time_loses_no_record(points: Points) -> None:
     """Lord Howe moves its clocks by thirty minutes, on 5 April 2026."""
     instants = every(timedelta(minutes=10), datetime(2026, 4, 4, 10, tzinfo=UTC), 6 * 36)
 
@@ -120,7 +123,7 @@ def test_half_an_hour_of_summer_time_loses_no_record(points) -> None:  # type: i
     assert sum(requests for _, requests in by_hour) == len(instants)
 
 
-def test_weeks_begin_on_monday_and_months_on_the_first(points) -> None:  # type: ignore[no-untyped-def]
+def test_weeks_begin_on_monday_and_months_on_the_first(points: Points) -> None:
     noon = datetime(2026, 3, 1, 6, tzinfo=UTC)  # a Sunday
     instants = every(timedelta(days=1), noon, 35)
     span = {"from": "2026-03-01", "to": "2026-04-05"}
@@ -133,7 +136,7 @@ def test_weeks_begin_on_monday_and_months_on_the_first(points) -> None:  # type:
     ]
 
 
-def test_months_hold_their_own_days(points) -> None:  # type: ignore[no-untyped-def]
+def test_months_hold_their_own_days(points: Points) -> None:
     instants = every(timedelta(days=1), datetime(2026, 1, 1, 6, tzinfo=UTC), 90)
 
     months = points("Asia/Kolkata", instants, "month", **{"from": "2026-01-01", "to": "2026-04-01"})

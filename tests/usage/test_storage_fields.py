@@ -24,6 +24,8 @@ from usage.fields import (
 )
 from usage.models import Rollup
 
+LARGEST = Decimal("922337203.6854775807")  # USD, as a whole number of 10⁻¹⁰: LARGEST_STORED
+
 
 def a_day_of_usage(cost: Decimal, user_id: int = 0) -> Rollup:
     return Rollup.objects.create(
@@ -67,7 +69,7 @@ def test_ten_rows_of_a_tenth_add_up_to_exactly_one(db: None) -> None:
 
 
 def test_the_smallest_and_the_largest_amount_come_back_as_they_went_in(db: None) -> None:
-    amounts = [Decimal("0.0000000001"), scale_down(LARGEST_STORED, COST_PLACES), Decimal("-0.0000000001")]
+    amounts = [Decimal("0.0000000001"), LARGEST, Decimal("-0.0000000001")]
     for user_id, amount in enumerate(amounts):
         a_day_of_usage(amount, user_id)
 
@@ -75,10 +77,8 @@ def test_the_smallest_and_the_largest_amount_come_back_as_they_went_in(db: None)
 
 
 def test_a_sum_over_rows_beyond_two_to_the_63rd_is_exact(db: None) -> None:
-    largest = scale_down(LARGEST_STORED, COST_PLACES)
-    assert largest is not None
     for user_id in range(3):
-        a_day_of_usage(largest, user_id)
+        a_day_of_usage(LARGEST, user_id)
 
     total = Rollup.objects.aggregate(total=ExactTotal("cost"))["total"]
 
@@ -86,12 +86,12 @@ def test_a_sum_over_rows_beyond_two_to_the_63rd_is_exact(db: None) -> None:
 
 
 def test_a_sum_that_grows_beyond_its_column_is_an_error_and_never_a_float(db: None) -> None:
-    a_day_of_usage(scale_down(LARGEST_STORED, COST_PLACES))  # type: ignore[arg-type]
+    a_day_of_usage(LARGEST)
 
     with pytest.raises(Exception, match=r"CHECK|out of range"), transaction.atomic():
         Rollup.objects.update(cost=F("cost") + exactly("0.0000000001"))
 
-    assert Rollup.objects.get().cost == scale_down(LARGEST_STORED, COST_PLACES)
+    assert Rollup.objects.get().cost == LARGEST
 
 
 def test_sqlite_stores_no_float_in_a_scaled_column(db: None) -> None:
