@@ -50,19 +50,17 @@ deploy: ready  ## Django's deployment checks under production settings
 	API_KEY_PEPPER=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))') \
 	$(PY) manage.py check --deploy --fail-level WARNING
 
-test-sqlite: ready  ## the tests on SQLite, those in the browser included
+test-sqlite: ready  ## the tests on SQLite, with those in the browser and the faults on both databases
 	$(call heading,tests on SQLite)
 	@$(CLEAN_ENV) $(PYTEST)
 
 test-mariadb: ready  ## the tests on a MariaDB of their own
 	$(call heading,tests on MariaDB)
-	@TOLLGATE_TEST_MARIADB_FAST=1 $(ON_MARIADB) $(PYTEST) --ignore=tests/browser --ignore=tests/config/test_demo.py
+	@TOLLGATE_TEST_MARIADB_FAST=1 $(ON_MARIADB) $(PYTEST) --ignore=tests/browser --ignore=tests/faults --ignore=tests/config/test_demo.py
 
-faults: ready  ## kills, races and soaks, many rounds, on both databases (TOLLGATE_FAULT_ROUNDS)
-	$(call heading,faults on SQLite)
-	@TOLLGATE_FAULT_ROUNDS=$${TOLLGATE_FAULT_ROUNDS:-50} $(CLEAN_ENV) $(PY) -m pytest -m faults
-	$(call heading,faults on MariaDB)
-	@TOLLGATE_FAULT_ROUNDS=$${TOLLGATE_FAULT_ROUNDS:-50} $(ON_MARIADB) $(PY) -m pytest -m faults
+faults: ready  ## kills and races, many rounds, on both databases (TOLLGATE_FAULT_ROUNDS)
+	$(call heading,faults)
+	@TOLLGATE_FAULT_ROUNDS=$${TOLLGATE_FAULT_ROUNDS:-50} $(CLEAN_ENV) $(PY) -m pytest tests/faults
 
 bench: ready  ## the goals of the write path, as ratios measured side by side
 	@$(CLEAN_ENV) $(PY) -m tests.benchmarks
