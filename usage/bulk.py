@@ -9,7 +9,7 @@ round trips, and its prepared executemany is the fastest way in.
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -67,28 +67,36 @@ def _refuse_warnings(connection: BaseDatabaseWrapper, table: str) -> None:
         raise TruncatedError(f"a value did not fit into {table}")
 
 
-def add_to_totals(
-    connection: BaseDatabaseWrapper,
-    table: str,
-    key: Sequence[str],
-    totals: Sequence[str],
-    maxima: Sequence[str],
-    rows: Sequence[Row],
-) -> None:
-    """Add each row's totals to the stored row of its key, or insert it.
+class Addition(NamedTuple):
+    """Totals to be added to the stored row of each key, or inserted.
 
-    Args:
-        key, totals, maxima: column names, in the order of each row's values.
-        rows: sorted by key, so that two writers lock in one order.
+    `key`, `totals` and `maxima` name the columns, in the order of each row's values;
+    `rows` are sorted by key, so that two writers lock in one order.
     """
-    head, tail = _totals_statement(connection.vendor, table, tuple(key), tuple(totals), tuple(maxima))
+
+    table: str
+    key: tuple[str, ...]
+    totals: tuple[str, ...]
+    maxima: tuple[str, ...]
+    rows: Sequence[Row]
+
+
+def add_to_totals(connection: BaseDatabaseWrapper, addition: Addition) -> None:
+    """Add each row's totals to the stored row of its key, or insert it."""
     if connection.vendor == "sqlite":
-        marks = ",".join("?" * (len(key) + len(totals) + len(maxima)))
-        _sqlite_executemany(connection, f"{head} ({marks}) {tail}", rows)
+        head, tail = _around_totals("sqlite", *addition[:4])
+        marks = ",".join("?" * len(addition.rows[0]))
+        _sqlite_executemany(connection, f"{head} ({marks}) {tail}", addition.rows)
         return
     with connection.cursor() as cursor:
-        for _, values in values_texts(connection, rows):
-            cursor.execute(head + values + tail)
+        for sql in totals_statements(connection, addition):
+            cursor.execute(sql)
+
+
+def totals_statements(connection: BaseDatabaseWrapper, addition: Addition) -> list[str]:
+    """The statements, mostly one, that do it on MariaDB."""
+    head, tail = _around_totals("mysql", *addition[:4])
+    return [head + values + tail for _, values in values_texts(connection, addition.rows)]
 
 
 @cache
@@ -98,10 +106,10 @@ def _insert_head(vendor: str, table: str, columns: tuple[str, ...]) -> str:
 
 
 @cache
-def _totals_statement(
+def _around_totals(
     vendor: str, table: str, key: tuple[str, ...], totals: tuple[str, ...], maxima: tuple[str, ...]
 ) -> tuple[str, str]:
-    """What stands before the values, and after them."""
+    """The text of a statement before its values, and after them."""
     new, most, conflict = ("VALUES({})", "GREATEST", "DUPLICATE KEY UPDATE")
     if vendor == "sqlite":
         new, most, conflict = ("excluded.{}", "max", "CONFLICT DO UPDATE SET")

@@ -13,7 +13,8 @@ from datetime import datetime
 from functools import partial
 
 import msgspec
-from django.db import DatabaseError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from accounts.errors import DomainError, Invalid
@@ -30,6 +31,7 @@ from usage.locks import lock_accounts
 from usage.models import Record, RecordDetail, Status
 from usage.price_book import PriceBook
 from usage.rollups import Fact, Totals
+from usage.transactions import recording
 
 ROWS_PER_TRANSACTION = 1_000
 RECORD_COLUMNS = (
@@ -367,12 +369,13 @@ def _transaction(entries: list[Entry], book: PriceBook, now: datetime) -> list[O
     """Store sorted entries and their totals, all or none."""
     batch = secrets.randbits(62)
     try:
-        with transaction.atomic():
-            entries, refused = _check_still_true(entries, book)
+        with recording(connections[DEFAULT_DB_ALIAS]) as transaction:
+            entries, refused = _check_still_true(entries, book, transaction.begin)
             if not entries:
                 return refused
-            outcomes = _insert(entries, batch, now)
-            _store_totals(entry for entry, outcome in zip(entries, outcomes, strict=True) if outcome.is_new)
+            outcomes = _insert(transaction.database, entries, batch, now)
+            new = [entry for entry, outcome in zip(entries, outcomes, strict=True) if outcome.is_new]
+            transaction.end_with(_totals_of(new))
             return refused + outcomes
     except (DatabaseError, OverflowError) as error:
         if is_overflow(error):
@@ -380,9 +383,9 @@ def _transaction(entries: list[Entry], book: PriceBook, now: datetime) -> list[O
         raise
 
 
-def _check_still_true(entries: list[Entry], book: PriceBook) -> tuple[list[Entry], list[Outcome]]:
+def _check_still_true(entries: list[Entry], book: PriceBook, begin: str) -> tuple[list[Entry], list[Outcome]]:
     """Lock the accounts; what was rated by an old catalogue or zone goes back, a deleted account is gone."""
-    version, zones = lock_accounts({entry.account_id for entry in entries})
+    version, zones = lock_accounts({entry.account_id for entry in entries}, begin)
     if zones and version != book.version:
         raise CatalogueMovedError
     rated_in = {(entry.account_id, entry.account.time_zone) for entry in entries}
@@ -398,33 +401,33 @@ def _check_still_true(entries: list[Entry], book: PriceBook) -> tuple[list[Entry
     return [entry for entry in entries if entry.account_id in zones], refused
 
 
-def _insert(entries: list[Entry], batch: int, now: datetime) -> list[Outcome]:
+def _insert(database: BaseDatabaseWrapper, entries: list[Entry], batch: int, now: datetime) -> list[Outcome]:
     """Insert the records that are not known yet, and their details; read back what cannot be inferred."""
     table = Record._meta.db_table
     rows = [record_row(entry, batch, now) for entry in entries]
     if len(rows) == 1:
-        record_id = insert_one(connection, table, RECORD_COLUMNS, rows[0])
+        record_id = insert_one(database, table, RECORD_COLUMNS, rows[0])
         if record_id is not None:
-            _store_details([(record_id, entries[0])])
+            _store_details(database, [(record_id, entries[0])])
             return [_stored(entries[0], record_id)]
-        return _read_back(entries, batch)
-    inserted = insert_new(connection, table, RECORD_COLUMNS, rows)
+        return _read_back(database, entries, batch)
+    inserted = insert_new(database, table, RECORD_COLUMNS, rows)
     if inserted == len(rows) and not any(entry.detail for entry in entries):
         return [_stored(entry) for entry in entries]
-    return _read_back(entries, batch)
+    return _read_back(database, entries, batch)
 
 
 def _stored(entry: Entry, record_id: int | None = None) -> Outcome:
     return Outcome(entry.index, entry.event_id, is_new=True, record_id=record_id, entry=entry)
 
 
-def _store_details(records: Iterable[tuple[int, Entry]]) -> None:
+def _store_details(database: BaseDatabaseWrapper, records: Iterable[tuple[int, Entry]]) -> None:
     rows = [(pk, entry.account_id, *entry.detail) for pk, entry in records if entry.detail]
     if rows:
-        insert_new(connection, RecordDetail._meta.db_table, DETAIL_COLUMNS, rows)
+        insert_new(database, RecordDetail._meta.db_table, DETAIL_COLUMNS, rows)
 
 
-def _read_back(entries: list[Entry], batch: int) -> list[Outcome]:
+def _read_back(database: BaseDatabaseWrapper, entries: list[Entry], batch: int) -> list[Outcome]:
     """Which of the rows are ours, and whether the others are the same events; details of ours are stored."""
     stored: dict[tuple[int, bytes], tuple] = {}
     for account_id in {entry.account_id for entry in entries}:
@@ -446,15 +449,15 @@ def _read_back(entries: list[Entry], batch: int) -> list[Outcome]:
         else:
             outcome = Outcome(entry.index, entry.event_id, _conflict(entry), holds=(event_id, content))
         outcomes.append(outcome)
-    _store_details(new)
+    _store_details(database, new)
     return outcomes
 
 
-def _store_totals(entries: Iterable[Entry]) -> None:
+def _totals_of(entries: Iterable[Entry]) -> Totals:
     totals = Totals()
     for entry in entries:
         totals.add(fact_of(entry))
-    totals.store(connection)
+    return totals
 
 
 def fact_of(entry: Entry, counts: int = 1) -> Fact:

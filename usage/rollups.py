@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q, QuerySet
 
 from accounts.models import Account
-from usage.bulk import add_to_totals
+from usage.bulk import Addition, add_to_totals, totals_statements
 from usage.fields import COST_PLACES
 from usage.models import ROLLUP_KEY, Record, Rollup, RollupUnit, Status
 
@@ -74,12 +74,22 @@ class Totals:
 
     def store(self, database: BaseDatabaseWrapper) -> None:
         """Add these sums to the stored ones; sorted, so that two writers lock in one order."""
-        rows = [(*key, *sums) for key, sums in sorted(self.by_key.items())]
-        if rows:
-            add_to_totals(database, Rollup._meta.db_table, ROLLUP_KEY, TOTALS, MAXIMA, rows)
-        rows = [(*key, *sums) for key, sums in sorted(self.by_unit.items())]
-        if rows:
-            add_to_totals(database, RollupUnit._meta.db_table, UNIT_KEY, UNIT_TOTALS, (), rows)
+        for addition in self._additions():
+            add_to_totals(database, addition)
+
+    def statements(self, database: BaseDatabaseWrapper) -> list[str]:
+        """What `store` runs on MariaDB, for who sends it together with other statements."""
+        return [sql for addition in self._additions() for sql in totals_statements(database, addition)]
+
+    def _additions(self) -> Iterator[Addition]:
+        tables = (
+            (Rollup, ROLLUP_KEY, TOTALS, MAXIMA, self.by_key),
+            (RollupUnit, UNIT_KEY, UNIT_TOTALS, (), self.by_unit),
+        )
+        for table, key, totals, maxima, sums_by_key in tables:
+            rows = [(*key, *sums) for key, sums in sorted(sums_by_key.items())]
+            if rows:
+                yield Addition(table._meta.db_table, key, totals, maxima, rows)
 
 
 def read_facts(records: QuerySet) -> Iterator[tuple[datetime, Fact]]:
