@@ -163,6 +163,8 @@ def row_texts(connection: BaseDatabaseWrapper, rows: Sequence[Row]) -> list[str]
     """`(…)` for each row: whole numbers, hexadecimal bytes, text escaped by the driver."""
     connection.ensure_connection()
     literals = _literals(connection.connection.escape_string)
+    if len(rows) < 8:  # too few to gain by looking at whole columns
+        return [f"({','.join([literals[type(value)](value) for value in row])})" for row in rows]
     columns = [_column_texts(values, literals) for values in zip(*rows, strict=True)]
     return [f"({','.join(texts)})" for texts in zip(*columns, strict=True)]
 
