@@ -13,9 +13,7 @@ DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "templates" / "docs").rglob("*.
 FUNCTION_LINES_AT_MOST = 70
 FILE_LINES_AT_MOST = 500
 FLOATS: dict[str, str] = {}  # file → why it may make one
-SKIPS = {  # file → why it may skip
-    "tests/usage/test_admin_ledger.py": "reads SQLite's own query plan, which MariaDB has not",
-}
+SKIPS: dict[str, str] = {}  # file → why it may skip
 LOCAL = re.compile(r"(?<![\w.])/(?:home|work|root|Users)/")
 
 

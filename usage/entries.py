@@ -44,6 +44,7 @@ class Entry:
     cost: int | None = 0
     priced: bool = True
     detail: tuple | None = None
+    refusal: DomainError | None = None  # why it cannot be recorded now, unless it was recorded before
 
     @property
     def order(self) -> tuple[int, bytes]:
@@ -55,7 +56,7 @@ def checked(
 ) -> Entry:
     """Check one event against the rules that need no catalogue."""
     caller = resolver.caller
-    occurred_at = events.checked_occurred_at(event, now, may_be_old=caller.is_service)
+    occurred_at, refusal = _occurred_at(event, now, caller)
     quantities = None
     if event.quantities is not None:
         quantities = _checked_quantities(event)
@@ -89,7 +90,18 @@ def checked(
         status=STATUSES[event.status or "success"],
         user_id=user_id,
         key_id=caller.key_id or 0,
+        refusal=refusal,
     )
+
+
+def _occurred_at(event: Event, now: datetime, caller: Caller) -> tuple[datetime, DomainError | None]:
+    """When it happened. Too long ago for this key is no error yet: it may be a retry of what is known."""
+    try:
+        return events.checked_occurred_at(event, now, may_be_old=caller.is_service), None
+    except DomainError as error:
+        if error.error != "too_old" or event.event_id is None:
+            raise
+        return events.checked_occurred_at(event, now, may_be_old=True), error
 
 
 def for_estimate(event: Event, caller: Caller, now: datetime) -> Entry:
@@ -99,6 +111,8 @@ def for_estimate(event: Event, caller: Caller, now: datetime) -> Entry:
     """
     without_creating = replace(caller, scopes=caller.scopes - {"accounts:create"})
     entry = checked(0, event, AccountResolver(without_creating), now, ())
+    if entry.refusal is not None:
+        raise entry.refusal
     entry.local_day = entry.occurred_at.astimezone(entry.account.zone).date()
     return entry
 

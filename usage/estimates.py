@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from accounts.keys import Caller
-from usage import entries, ingestion
+from usage import entries, rating
 from usage import price_book as price_books
 from usage.events import Event
 from usage.fields import quantity_text
@@ -20,9 +20,9 @@ def estimate(event: Event, caller: Caller, now: datetime) -> dict[str, object]:
     """
     entry = entries.for_estimate(event, caller, now)
     book = price_books.current()
-    quantities = ingestion.resolved_quantities(entry, book)
+    quantities = rating.resolved_quantities(entry, book)
     book = _knowing_units(book, quantities)
-    ingestion.rate_entry(entry, quantities, book)
+    rating.rate_entry(entry, quantities, book)
     return {
         "account": entry.account.public_id,
         "operation": event.operation,

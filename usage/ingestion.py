@@ -17,19 +17,19 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from accounts.errors import DomainError, Invalid
+from accounts.errors import DomainError
 from accounts.keys import Caller
 from accounts.models import Account
 from accounts.references import AccountResolver
-from usage import dictionaries, events, pricing, retrying
+from usage import dictionaries, events, retrying
 from usage import price_book as price_books
 from usage.bulk import insert_new, insert_one
 from usage.entries import Entry, checked
 from usage.events import Event
-from usage.fields import COST_SCALE, LARGEST_COST, amount_text, divide_half_even
 from usage.locks import lock_accounts
-from usage.models import Record, RecordDetail, Status
+from usage.models import Record, RecordDetail
 from usage.price_book import PriceBook
+from usage.rating import rate_entry, resolved_quantities
 from usage.rollups import Fact, Totals
 from usage.transactions import recording
 
@@ -127,14 +127,29 @@ def record_events(
                 raise
             sent_id = error.extra.get("event_id") if isinstance(item, DomainError) else item.event_id
             outcomes[index] = Outcome(index, sent_id, error)  # type: ignore[arg-type]
-    entries.sort(key=lambda entry: entry.order)
+    everything = {entry.index: entry for entry in entries}
+    outcomes |= {e.index: Outcome(e.index, e.event_id, e.refusal) for e in entries if e.refusal}
+    entries = sorted((entry for entry in entries if not entry.refusal), key=lambda entry: entry.order)
     while entries:
         entries, repeats = _set_repeats_aside(entries)
         for start in range(0, len(entries), ROWS_PER_TRANSACTION):
             for outcome in _store(entries[start : start + ROWS_PER_TRANSACTION], now):
                 outcomes[outcome.index] = outcome
         entries = _answer_repeats(repeats, outcomes)
+    refused = [everything[o.index] for o in outcomes.values() if o.error and o.index in everything]
+    outcomes |= _recognise(refused)
     return [outcomes[index] for index in range(len(items))]
+
+
+def _recognise(refused: list[Entry]) -> dict[int, Outcome]:
+    """Of refused events, those that were recorded before: they are duplicates, whatever holds by now."""
+    held = _held(refused) if refused else {}
+    known = {}
+    for entry in refused:
+        row = held.get(entry.order)
+        if row is not None and row[1:3] == (entry.event_id, entry.content_hash):
+            known[entry.index] = Outcome(entry.index, entry.event_id, record_id=row[0])
+    return known
 
 
 def _set_repeats_aside(entries: list[Entry]) -> tuple[list[Entry], list[tuple[Entry, Entry]]]:
@@ -238,66 +253,6 @@ def _rate_all(entries: list[Entry], book: PriceBook) -> tuple[list[Entry], list[
             refused.append(Outcome(entry.index, entry.event_id, error))
     _resolve_names(ready, book)
     return ready, refused
-
-
-def resolved_quantities(entry: Entry, book: PriceBook) -> dict[str, int]:
-    """The quantities of an entry, after estimates and the operation's default."""
-    event = entry.event
-    quantities = dict(entry.quantities or {})
-    entry.estimated = False
-    if event.characters is not None:
-        tokens = pricing.tokens_of_characters(event.characters)
-        quantities["output_tokens"] = events.bounded_quantity(tokens, "characters", "output_tokens")
-        entry.estimated = True
-    operation = book.operations.get(event.operation)
-    if event.audio_bytes is not None:
-        per_minute = operation.bytes_per_minute if operation else None
-        if not per_minute:
-            message = f"No bytes per minute are set for {event.operation}; send minutes instead."
-            raise Invalid("audio_bytes", message, "no_bytes_per_minute")
-        minutes = pricing.minutes_of_audio(event.audio_bytes, per_minute)
-        quantities["minutes"] = events.bounded_quantity(minutes, "audio_bytes", "minutes")
-        entry.estimated = True
-    if entry.quantities is None and not entry.estimated and entry.status != Status.ERROR:
-        quantities[operation.default_unit if operation else "requests"] = 10_000
-    return quantities
-
-
-def rate_entry(entry: Entry, quantities: dict[str, int], book: PriceBook) -> None:
-    """Freeze an entry's cost lines, by the price list or by the cost that its client states."""
-    event = entry.event
-    known = [book.units[unit] for unit in quantities]
-    amounts = [(unit.id, quantities[unit.slug], unit.informational) for unit in known]
-    entry.cost, entry.priced = 0, True
-    if entry.status == Status.RATE_LIMITED:
-        entry.lines = pricing.unrated(amounts)
-        return
-    if event.cost is not None:
-        entry.cost = _stated_cost(entry, book)
-        amount = events.scaled_amount(event.cost.amount)
-        line = pricing.stated(entry.cost, amount_text(amount), event.cost.currency)
-        entry.lines = [*pricing.unrated(amounts), line]
-        return
-    key = (event.provider or "", event.model or "", event.operation, event.variant or "")
-    priced = pricing.price(amounts, lambda unit_id: book.rate(key, unit_id, entry.occurred_at))
-    entry.lines, entry.cost, entry.priced = priced
-    if priced.cost is not None and priced.cost > LARGEST_COST:
-        raise Invalid("quantities", "The cost of this record would pass 10^7 USD.", "cost_too_large")
-
-
-def _stated_cost(entry: Entry, book: PriceBook) -> int:
-    """The stated cost in 10⁻¹⁰ USD, at the rate of the record's local day."""
-    assert entry.event.cost is not None
-    currency = entry.event.cost.currency
-    rate = book.exchange_rate(currency, entry.local_day)
-    if rate is None:
-        message = f"There is no exchange rate for {currency} on {entry.local_day}."
-        raise Invalid("cost.currency", message, "unknown_currency")
-    amount = events.scaled_amount(entry.event.cost.amount)
-    cost = divide_half_even(amount * COST_SCALE, int(rate.scaleb(10)))
-    if cost > LARGEST_COST:
-        raise Invalid("cost.amount", "The cost of a record is at most 10^7 USD.", "cost_too_large")
-    return cost
 
 
 def _resolve_names(entries: list[Entry], book: PriceBook) -> None:
@@ -429,18 +384,11 @@ def _store_details(database: BaseDatabaseWrapper, records: Iterable[tuple[int, E
 
 def _read_back(database: BaseDatabaseWrapper, entries: list[Entry], batch: int) -> list[Outcome]:
     """Which of the rows are ours, and whether the others are the same events; details of ours are stored."""
-    stored: dict[tuple[int, bytes], tuple] = {}
-    for account_id in {entry.account_id for entry in entries}:
-        hashes = [entry.event_hash for entry in entries if entry.account_id == account_id]
-        rows = Record.objects.filter(account_id=account_id, event_hash__in=hashes).order_by()
-        for pk, digest, event_id, content, found_batch in rows.values_list(
-            "id", "event_hash", "event_id", "content_hash", "batch"
-        ):
-            stored[(account_id, digest)] = (pk, event_id, content, found_batch)
+    held = _held(entries)
     outcomes = []
     new = []
     for entry in entries:
-        pk, event_id, content, found_batch = stored[entry.order]
+        pk, event_id, content, found_batch = held[entry.order]
         if found_batch == batch:
             outcome = _stored(entry, pk)
             new.append((pk, entry))
@@ -451,6 +399,19 @@ def _read_back(database: BaseDatabaseWrapper, entries: list[Entry], batch: int) 
         outcomes.append(outcome)
     _store_details(database, new)
     return outcomes
+
+
+def _held(entries: list[Entry]) -> dict[tuple[int, bytes], tuple[int, str, bytes, int]]:
+    """What the ledger holds under the ids of these entries: record id, event id, content hash, batch."""
+    found: dict[tuple[int, bytes], tuple[int, str, bytes, int]] = {}
+    for account_id in {entry.account_id for entry in entries}:
+        hashes = [entry.event_hash for entry in entries if entry.account_id == account_id]
+        for start in range(0, len(hashes), ROWS_PER_TRANSACTION):
+            some = hashes[start : start + ROWS_PER_TRANSACTION]
+            rows = Record.objects.filter(account_id=account_id, event_hash__in=some).order_by()
+            for row in rows.values_list("event_hash", "id", "event_id", "content_hash", "batch"):
+                found[(account_id, row[0])] = row[1:]
+    return found
 
 
 def _totals_of(entries: Iterable[Entry]) -> Totals:

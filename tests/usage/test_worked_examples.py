@@ -67,9 +67,7 @@ def test_a_month_adds_up_to_exactly_what_the_example_says(
 
 
 @pytest.mark.parametrize("example", by_name(EXAMPLES["unpriced"]))
-def test_unknown_is_not_zero(
-    example: dict, acme: Account, service_api: Api, totals_agree: None
-) -> None:
+def test_unknown_is_not_zero(example: dict, acme: Account, service_api: Api, totals_agree: None) -> None:
     record = service_api.record(account=acme.public_id, **example["record"]).json()
 
     assert (record["cost"], record["priced"]) == (example["cost"], example.get("priced", True))
