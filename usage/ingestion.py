@@ -70,7 +70,7 @@ DETAIL_COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """What became of one event: accepted, a duplicate, or refused with an error."""
 
