@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from accounts.errors import DomainError, Invalid
-from usage.fields import LARGEST_QUANTITY
+from usage.fields import LARGEST_QUANTITY, QUANTITY_PLACES, QUANTITY_SCALE
 from usage.models.catalogue import SLUG
 from usage.redaction import redact, redact_text
 
@@ -232,7 +232,10 @@ def holds_nul(value: object) -> bool:
 
 def scaled_quantity(raw: msgspec.Raw, unit: str) -> int:
     """A quantity as a whole number of 10⁻⁴; a number or a string, at most 10¹²."""
-    value = _scaled(raw, _QUANTITY, 4)
+    digits = bytes(raw)
+    if len(digits) <= 12 and digits.isdigit():  # nearly all of them: spare these the expression
+        return int(digits) * QUANTITY_SCALE
+    value = _scaled(raw, _QUANTITY, QUANTITY_PLACES)
     if value is None:
         message = f"{unit}: a number or string with at most 13 digits and 4 decimal places, not negative."
         raise Invalid(f"quantities.{unit}", message)
@@ -258,10 +261,7 @@ def scaled_amount(raw: msgspec.Raw) -> int:
 
 
 def _scaled(raw: msgspec.Raw, pattern: re.Pattern[bytes], places: int) -> int | None:
-    digits = bytes(raw)
-    if len(digits) <= 13 and digits.isdigit():  # nearly all quantities: spare them the expression
-        return int(digits) * 10**places
-    match = pattern.fullmatch(digits)
+    match = pattern.fullmatch(raw)
     if match is None:
         return None
     whole, part, plain, plain_part = match.groups()

@@ -268,14 +268,19 @@ def _resolve_names(entries: list[Entry], book: PriceBook) -> None:
         entry.model_id = models[model_name(event)]
         entry.session_id = sessions[(entry.account_id, event.session)] if event.session else 0
         entry.campaign_id = campaigns[(entry.account_id, event.campaign)] if event.campaign else 0
-        detail = (
-            events.stored_endpoint(event),
-            event.request_id or "",
-            entry.ip_address,
-            events.stored_user_agent(event),
-            events.stored_metadata(entry.metadata),
-        )
-        entry.detail = detail if any(detail) else None
+        if event.endpoint or event.request_id or entry.ip_address or event.user_agent or entry.metadata:
+            entry.detail = _detail_of(entry)
+
+
+def _detail_of(entry: Entry) -> tuple[str, ...]:
+    """The values of DETAIL_COLUMNS after the first two, secrets redacted."""
+    return (
+        events.stored_endpoint(entry.event),
+        entry.event.request_id or "",
+        entry.ip_address,
+        events.stored_user_agent(entry.event),
+        events.stored_metadata(entry.metadata),
+    )
 
 
 def _named(
