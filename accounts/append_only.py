@@ -12,11 +12,12 @@ import contextlib
 from collections.abc import Iterator
 
 from django.apps import apps
-from django.core.checks import CheckMessage, Warning
+from django.core.checks import CheckMessage, Error, Warning
 from django.db import DatabaseError, connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 REFUSAL = "rows of this table are append-only"
+PERMITS = "accounts_permit"
 _protected: list[type[models.Model]] = []
 
 
@@ -54,7 +55,7 @@ def permit(reason: str, using: str = "default") -> Iterator[None]:
 
 def _trigger_sql(connection: BaseDatabaseWrapper, table: str, action: str) -> tuple[str, str]:
     name = f"{table}_no_{action.lower()}"
-    unless = "NOT EXISTS (SELECT 1 FROM accounts_permit)"
+    unless = f"NOT EXISTS (SELECT 1 FROM {PERMITS})"
     if connection.vendor == "sqlite":
         body = f"WHEN {unless} BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
         return name, f'CREATE TRIGGER "{name}" BEFORE {action} ON "{table}" {body}'
@@ -116,4 +117,21 @@ def check_triggers(databases: list[str] | None = None, **_: object) -> list[Chec
                     id="accounts.W001",
                 )
             )
+        found.extend(_forgotten_permits(using))
     return found
+
+
+def _forgotten_permits(using: str) -> list[CheckMessage]:
+    """A permit that was committed switches the protection off for everybody."""
+    connection = connections[using]
+    if PERMITS not in connection.introspection.table_names():
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT COUNT(*) FROM {PERMITS}")
+        count = cursor.fetchone()[0]
+    if not count:
+        return []
+    hint = f"Find out who wrote it, then: DELETE FROM {PERMITS}; and hold the totals against the ledger."
+    return [
+        Error(f"{count} permits were committed: the ledger can be changed by hand", hint, id="accounts.E001")
+    ]

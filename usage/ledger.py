@@ -12,7 +12,7 @@ from accounts.models import Account
 from usage import retrying
 from usage.events import event_hash
 from usage.fields import COST_PLACES
-from usage.ingestion import TotalTooLargeError, is_overflow, lines_text
+from usage.ingestion import is_overflow, lines_text
 from usage.locks import lock_accounts
 from usage.models import (
     Campaign,
@@ -36,7 +36,7 @@ def reverse(
     """Append the record that undoes another: the same day, quantities and cost, with their signs turned.
 
     Args:
-        reason: kept beside the reversal.
+        reason: kept beside the reversal, with the key that asked for it.
         idempotency_key: sent again with the same key, a lost answer is given again.
 
     Returns:
@@ -58,7 +58,7 @@ def reverse(
 
 
 def _reverse(record: Record, reason: str, key_id: int | None, sent_with: str) -> tuple[Record, bool]:
-    undone = _negated(record, key_id, sent_with)
+    undone = _negated(record, sent_with)
     try:
         with transaction.atomic():
             _, zones = lock_accounts([record.account_id])
@@ -67,19 +67,24 @@ def _reverse(record: Record, reason: str, key_id: int | None, sent_with: str) ->
             # Plain inserts: the reversal's own key must not look like a duplicate event.
             undone.save(force_insert=True)
             Reversal.objects.create(
-                original=record, account_id=record.account_id, record_id=undone.pk, reason=reason
+                original=record,
+                account_id=record.account_id,
+                record_id=undone.pk,
+                key_id=key_id,
+                reason=reason,
             )
             totals = Totals()
             totals.add(_fact(undone, record))
             totals.store(connection)
     except (IntegrityError, OverflowError) as error:
         if is_overflow(error):
-            raise TotalTooLargeError from error
+            message = "With this reversal a total would pass what can be stored."
+            raise DomainError("total_too_large", message, 409) from error
         return _known_reversal(record, undone), False
     return undone, True
 
 
-def _negated(record: Record, key_id: int | None, sent_with: str) -> Record:
+def _negated(record: Record, sent_with: str) -> Record:
     lines = [[line[0], -line[1], *line[2:3], *_negated_cost(line)] for line in json.loads(record.lines)]
     event_id = f"reversal-of-rec_{record.pk}"
     return Record(

@@ -181,3 +181,13 @@ def test_nothing_is_appended_to_an_account_that_is_gone(
         ledger.reverse(stale, "sent by mistake", key_id=None)
 
     assert Record.objects.count() == 0
+
+
+def test_a_reversal_names_the_key_that_asked_for_it(acme: Account, service_api: Api) -> None:
+    record = service_api.record(account=acme.public_id, operation="api_call").json()
+
+    assert service_api.post(f"usage/{record['id']}/reverse/", {"reason": "sent twice"}).status_code == 201
+
+    kept = Reversal.objects.get()
+    assert kept.key.prefix == record["key"]
+    assert kept.reason == "sent twice"

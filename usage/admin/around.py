@@ -152,13 +152,20 @@ class RecordDetailAdmin(OfAnAccount, ViewOnly, TollgateAdmin):
 class ReversalAdmin(OfAnAccount, ViewOnly, TollgateAdmin):
     """Written with the record that undoes another: which, and why."""
 
-    list_display = ("name", "original_link", "record_link", "account_link", "reason")
+    list_display = ("name", "original_link", "record_link", "account_link", "asked_by", "reason")
     list_display_links = ("name",)
     search_fields = ("reason",)
     search_help_text = "rec_…, or account"
     empty_text = "A record is reversed on its own page, or by its client app."
-    fields = ("original_link", "record_link", "account_link", "reason")
-    readonly_fields = ("original_link", "record_link", "account_link")
+    fields = ("original_link", "record_link", "account_link", "asked_by", "reason")
+    readonly_fields = ("original_link", "record_link", "account_link", "asked_by")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).prefetch_related("key")
+
+    @display(description="asked for by")
+    def asked_by(self, reversal: Reversal) -> str:
+        return linked(reversal.key) if reversal.key else "staff"
 
     @display(description="reversal")
     def name(self, reversal: Reversal) -> str:

@@ -285,7 +285,7 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
         if request.method == "POST" and form.is_valid():
             try:
                 undone = reverse_and_log(record, form.cleaned_data["reason"], request)
-            except (DomainError, ledger.TotalTooLargeError) as error:
+            except DomainError as error:
                 form.add_error("reason", getattr(error, "message", "A total would pass what can be stored."))
             else:
                 messages.success(request, f"{record} is reversed by {undone}.")

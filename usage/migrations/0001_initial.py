@@ -295,6 +295,11 @@ class Migration(migrations.Migration):
             name='account',
             field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='accounts.account'),
         ),
+        migrations.AddField(
+            model_name='reversal',
+            name='key',
+            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='accounts.key'),
+        ),
         migrations.AddConstraint(
             model_name='replay',
             constraint=models.UniqueConstraint(fields=('account', 'source'), name='usage_replay_once'),

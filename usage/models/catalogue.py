@@ -1,7 +1,7 @@
 """What can be recorded: operations, units and models; rows, never migrations."""
 
 from django.core.validators import RegexValidator
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 
 from accounts.fields import ExactCharField
@@ -23,7 +23,21 @@ class CatalogueVersion(models.Model):
         return str(self.version)
 
 
-class Unit(models.Model):
+class CatalogueRow(models.Model):
+    """A row of the catalogue; saving it and counting the change are one transaction.
+
+    The version is moved by a signal (usage.price_book), so that deletions of many count too.
+    """
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: object, **kwargs: object) -> None:
+        with transaction.atomic():
+            super().save(*args, **kwargs)  # type: ignore[arg-type]
+
+
+class Unit(CatalogueRow):
     """What is counted: input_tokens, seconds, … One never seen is added by its first record."""
 
     class Kind(models.TextChoices):
@@ -51,7 +65,7 @@ class Unit(models.Model):
         return self.slug
 
 
-class Operation(models.Model):
+class Operation(CatalogueRow):
     """What was done: text_analysis, ai_response, … One never seen is accepted and listed for staff."""
 
     slug = ExactCharField(max_length=64, unique=True, validators=[valid_slug])

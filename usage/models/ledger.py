@@ -134,6 +134,7 @@ class Reversal(models.Model):
     )
     account = reference(Account)
     record_id = models.BigIntegerField()
+    key = reference(Key, null=True)
     reason = models.TextField()
 
     def __str__(self) -> str:

@@ -9,11 +9,11 @@ from django.utils import timezone
 from accounts.append_only import append_only
 from accounts.fields import ExactCharField
 from usage.fields import ScaledField
-from usage.models.catalogue import Unit, valid_slug
+from usage.models.catalogue import CatalogueRow, Unit, valid_slug
 
 
 @append_only
-class PricingConfig(models.Model):
+class PricingConfig(CatalogueRow):
     """The dated price of one model and/or operation; its rates say how much per unit.
 
     An empty field means any. The most specific config that has a rate for a unit prices that unit.
@@ -59,7 +59,7 @@ class PricingConfig(models.Model):
 
 
 @append_only
-class Rate(models.Model):
+class Rate(CatalogueRow):
     """`price` USD per `per` units. A price of 0 says free on purpose."""
 
     config = models.ForeignKey(PricingConfig, models.PROTECT, related_name="rates")
@@ -76,7 +76,7 @@ class Rate(models.Model):
 
 
 @append_only
-class ExchangeRate(models.Model):
+class ExchangeRate(CatalogueRow):
     """1 `base` = `rate` `quote`, from this local day on. Only added; USD is the base."""
 
     base = models.CharField(max_length=3, default="USD", editable=False)

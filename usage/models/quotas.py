@@ -4,10 +4,10 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from accounts.fields import ExactCharField
-from usage.models.catalogue import valid_slug
+from usage.models.catalogue import CatalogueRow, valid_slug
 
 
-class Meter(models.Model):
+class Meter(CatalogueRow):
     """A sum of units, a count of records, or the cost itself, over some operations or all.
 
     Meters are counted from rollups, so one added today knows all past usage.
