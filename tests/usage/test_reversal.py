@@ -8,7 +8,7 @@ from accounts.lifecycle import delete_account
 from accounts.models import Account
 from tests.conftest import Api
 from usage import ledger
-from usage.models import Record, RollupUnit
+from usage.models import Record, Reversal, RollupUnit
 
 pytestmark = pytest.mark.usefixtures("totals_agree")
 
