@@ -46,8 +46,8 @@ THOUSANDS = {
     c.RawExecutemany: 36,
     c.RawPrebuilt: 36,
     c.Idiomatic: 12,
-    c.OursOneByOne: 4.8,
-    c.BareView: 9.6,
+    c.OursOneByOne: 2.4,
+    c.BareView: 4.8,
 }
 WIDTHS = "{:<5}{:<37}{:<38}{:>6} {:>7} {:>6}  {:>6} {:>7}  {}"
 
@@ -72,12 +72,12 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--goals", type=numbers, default={1, 2, 3, 4}, help="such as 1,4; all by default")
     parser.add_argument("--quick", action="store_true", help="a few short rounds, within a minute")
-    parser.add_argument("--rounds", type=int, help="9 by default, 3 when quick")
+    parser.add_argument("--rounds", type=int, help="7 by default, 3 when quick")
     parser.add_argument(
         "--no-details", dest="details", action="store_false", help="only events without details"
     )
     options = parser.parse_args(arguments)
-    options.rounds = options.rounds or (3 if options.quick else 9)
+    options.rounds = options.rounds or (3 if options.quick else 7)
     options.scale = 1 / 3 if options.quick else 1.0
     options.details = options.details and not options.quick
     return options
