@@ -110,6 +110,12 @@ MIDDLEWARE = [
     "config.middleware.DatabaseAway",
 ]
 
+# For API requests that carry a key (config.wsgi): no session, no cookie, nothing of a page.
+KEY_MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
+]
+
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = True

@@ -2,13 +2,42 @@
 
 import gc
 import os
+from collections.abc import Callable, Iterable
 from importlib import import_module
+from typing import Any
 
 from django.conf import settings
+from django.core.handlers.wsgi import WSGIHandler
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-application = get_wsgi_application()
+
+
+class KeyHandler(WSGIHandler):
+    """Serves API requests that carry a key, with KEY_MIDDLEWARE alone.
+
+    What serves browsers (sessions, CSRF, messages, content policy, static files) has
+    nothing to do for them and costs a sixth of a single record's time.
+    """
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        for_browsers = settings.MIDDLEWARE
+        settings.MIDDLEWARE = settings.KEY_MIDDLEWARE
+        try:
+            super().load_middleware(is_async)
+        finally:
+            settings.MIDDLEWARE = for_browsers
+
+
+browsers = get_wsgi_application()
+keys = KeyHandler()
+
+
+def application(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+    """Hand a request with an Authorization header under /api/ to the short way, the others to the full one."""
+    with_key = "HTTP_AUTHORIZATION" in environ and environ.get("PATH_INFO", "").startswith("/api/")
+    return (keys if with_key else browsers)(environ, start_response)
+
 
 # What is loaded stays for good: load every view now, and let the garbage collector never look at it again.
 import_module(settings.ROOT_URLCONF)
