@@ -34,7 +34,7 @@ keys = KeyHandler()
 
 
 def application(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
-    """Hand a request with an Authorization header under /api/ to the short way, the others to the full one."""
+    """Requests with an Authorization header under /api/ go the short way, the others the full one."""
     with_key = "HTTP_AUTHORIZATION" in environ and environ.get("PATH_INFO", "").startswith("/api/")
     return (keys if with_key else browsers)(environ, start_response)
 

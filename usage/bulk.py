@@ -29,7 +29,7 @@ def insert_new(
     Raises:
         TruncatedError: MariaDB's INSERT IGNORE also clamps what does not fit, and says so in a warning.
     """
-    head = _insert_head(connection.vendor, table, tuple(columns))
+    head = insert_head(connection.vendor, table, tuple(columns))
     if connection.vendor == "sqlite":
         return _sqlite_executemany(connection, f"{head} ({','.join('?' * len(columns))})", rows)
     inserted = 0
@@ -48,7 +48,7 @@ def insert_one(connection: BaseDatabaseWrapper, table: str, columns: Sequence[st
     Raises:
         TruncatedError: as `insert_new`.
     """
-    head = _insert_head(connection.vendor, table, tuple(columns))
+    head = insert_head(connection.vendor, table, tuple(columns))
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             marks = ",".join(["%s"] * len(columns))
@@ -100,7 +100,8 @@ def totals_statements(connection: BaseDatabaseWrapper, addition: Addition) -> li
 
 
 @cache
-def _insert_head(vendor: str, table: str, columns: tuple[str, ...]) -> str:
+def insert_head(vendor: str, table: str, columns: tuple[str, ...]) -> str:
+    """A conflict-ignoring INSERT up to its values."""
     ignore = "OR IGNORE" if vendor == "sqlite" else "IGNORE"
     return f"INSERT {ignore} INTO {table} ({_names(vendor, columns)}) VALUES "
 

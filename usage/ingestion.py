@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 
 import msgspec
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
@@ -21,9 +21,9 @@ from accounts.errors import DomainError
 from accounts.keys import Caller
 from accounts.models import Account
 from accounts.references import AccountResolver
-from usage import dictionaries, events, retrying
+from usage import dictionaries, events, one_trip, retrying
 from usage import price_book as price_books
-from usage.bulk import insert_new, insert_one
+from usage.bulk import insert_head, insert_new, insert_one, row_texts
 from usage.entries import Entry, checked
 from usage.events import Event
 from usage.locks import lock_accounts
@@ -31,7 +31,6 @@ from usage.models import Record, RecordDetail
 from usage.price_book import PriceBook
 from usage.rating import rate_entry, resolved_quantities
 from usage.rollups import Fact, Totals
-from usage.transactions import recording
 
 ROWS_PER_TRANSACTION = 1_000
 RECORD_COLUMNS = (
@@ -328,14 +327,19 @@ def lines_text(lines: Sequence[Sequence]) -> str:
 def _transaction(entries: list[Entry], book: PriceBook, now: datetime) -> list[Outcome]:
     """Store sorted entries and their totals, all or none."""
     batch = secrets.randbits(62)
+    database = connections[DEFAULT_DB_ALIAS]
     try:
-        with recording(connections[DEFAULT_DB_ALIAS]) as transaction:
-            entries, refused = _check_still_true(entries, book, transaction.begin)
+        if len(entries) == 1 and one_trip.is_possible(database):
+            record_id = _in_one_trip(database, entries[0], book, record_row(entries[0], batch, now))
+            if record_id is not None:
+                return [_stored(entries[0], record_id)]
+        with transaction.atomic():
+            entries, refused = _check_still_true(entries, book)
             if not entries:
                 return refused
-            outcomes = _insert(transaction.database, entries, batch, now)
+            outcomes = _insert(database, entries, batch, now)
             new = [entry for entry, outcome in zip(entries, outcomes, strict=True) if outcome.is_new]
-            transaction.end_with(_totals_of(new))
+            _totals_of(new).store(database)
             return refused + outcomes
     except (DatabaseError, OverflowError) as error:
         if is_overflow(error):
@@ -343,9 +347,27 @@ def _transaction(entries: list[Entry], book: PriceBook, now: datetime) -> list[O
         raise
 
 
-def _check_still_true(entries: list[Entry], book: PriceBook, begin: str) -> tuple[list[Entry], list[Outcome]]:
+def _in_one_trip(database: BaseDatabaseWrapper, entry: Entry, book: PriceBook, row: tuple) -> int | None:
+    """The id of the record when it could be stored at once; None when it has to go the long way."""
+    others = _totals_of([entry]).statements(database)
+    if entry.detail:
+        # Its id is known only over there, so it stands in for a number here.
+        head = insert_head("mysql", RecordDetail._meta.db_table, DETAIL_COLUMNS)
+        values = row_texts(database, [(entry.account_id, *entry.detail)])[0]
+        others.insert(0, f"{head}(new_id,{values[1:]}")
+    return one_trip.store(
+        database,
+        account_id=entry.account_id,
+        time_zone=entry.account.time_zone,
+        version=book.version,
+        insert=insert_head("mysql", Record._meta.db_table, RECORD_COLUMNS) + row_texts(database, [row])[0],
+        others=others,
+    )
+
+
+def _check_still_true(entries: list[Entry], book: PriceBook) -> tuple[list[Entry], list[Outcome]]:
     """Lock the accounts; what was rated by an old catalogue or zone goes back, a deleted account is gone."""
-    version, zones = lock_accounts({entry.account_id for entry in entries}, begin)
+    version, zones = lock_accounts({entry.account_id for entry in entries})
     if zones and version != book.version:
         raise CatalogueMovedError
     rated_in = {(entry.account_id, entry.account.time_zone) for entry in entries}

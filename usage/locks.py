@@ -5,14 +5,11 @@ from collections.abc import Iterable
 from django.db import connection
 
 
-def lock_accounts(account_ids: Iterable[int], begin: str = "") -> tuple[int, dict[int, str]]:
+def lock_accounts(account_ids: Iterable[int]) -> tuple[int, dict[int, str]]:
     """Lock accounts (shared) until the transaction ends, and read what recording depends on.
 
     The lock waits for, and holds off, whoever deletes one of these accounts. SQLite
     needs none: its transactions begin by taking the only write lock.
-
-    Args:
-        begin: what begins the transaction, when this statement is to do it.
 
     Returns:
         The catalogue's version, and account id → time zone for the accounts that exist.
@@ -22,12 +19,10 @@ def lock_accounts(account_ids: Iterable[int], begin: str = "") -> tuple[int, dic
     suffix = "" if connection.vendor == "sqlite" else " LOCK IN SHARE MODE"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"{begin}SELECT a.id, a.time_zone, (SELECT version FROM usage_catalogueversion WHERE id = 1)"
+            "SELECT a.id, a.time_zone, (SELECT version FROM usage_catalogueversion WHERE id = 1)"
             f" FROM accounts_account a WHERE a.id IN ({marks}) ORDER BY a.id{suffix}",
             ids,
         )
-        if begin:
-            cursor.nextset()
         rows = cursor.fetchall()
     version = rows[0][2] if rows else None
     return version or 0, {account_id: time_zone for account_id, time_zone, _ in rows}
