@@ -19,7 +19,7 @@ api: list[Any] = [
 urlpatterns = [
     path("", RedirectView.as_view(url="/settings/usage/"), name="home"),
     path("api/v1/", include(api)),
-    re_path("^api(/.*)?$", unknown_endpoint),
+    re_path(r"^api(/[\s\S]*)?$", unknown_endpoint),
     path("admin/", admin.site.urls),
     path("accounts/", include("accounts.urls")),
     path("", include("billing.page_urls")),

@@ -37,7 +37,7 @@ def read_body(request: HttpRequest) -> bytes:
             400 when the client went away in the middle of it.
     """
     meta = request.META
-    if meta.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+    if "HTTP_CONTENT_ENCODING" in meta:
         raise DomainError("unsupported_encoding", "Send the body without a Content-Encoding.", 415)
     length = meta.get("CONTENT_LENGTH") or "0"
     announced = int(length) if re.fullmatch("[0-9]{1,18}", length) else 0

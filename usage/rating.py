@@ -39,6 +39,9 @@ def rate_entry(entry: Entry, quantities: dict[str, int], book: PriceBook) -> Non
     entry.cost, entry.priced = 0, True
     if entry.status == Status.RATE_LIMITED:
         entry.lines = pricing.unrated(amounts)
+        if event.cost is not None:  # kept as stated, though what was refused costs nothing
+            amount = events.scaled_amount(event.cost.amount)
+            entry.lines.append(pricing.stated(0, amount_text(amount), event.cost.currency))
         return
     if event.cost is not None:
         entry.cost = _stated_cost(entry, book)

@@ -71,17 +71,21 @@ def read_trace(path: Path) -> Trace:
     content = path.read_bytes()
     trace = Trace(hashlib.sha256(content).hexdigest())
     rows = csv.reader(content.decode("utf-8-sig", errors="replace").splitlines())
-    header = next(rows, None)
+    try:
+        header = next(rows, None)
+    except csv.Error as error:
+        raise ValueError(f"line 1: {error}") from error
     if header != HEADER:
         raise ValueError(f"line 1: the header is not {','.join(HEADER)}")
-    for row in rows:
-        if not row:
-            continue
+    while True:
         try:
-            trace.calls.append(_call(rows.line_num, row))
-        except ValueError as error:
+            row = next(rows, None)
+            if row is None:
+                return trace
+            if row:
+                trace.calls.append(_call(rows.line_num, row))
+        except (ValueError, csv.Error) as error:
             trace.problems.append(f"line {rows.line_num}: {error}")
-    return trace
 
 
 def _call(line: int, row: list[str]) -> Call:

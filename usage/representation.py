@@ -207,7 +207,7 @@ def represent(row: RecordRow, book: PriceBook) -> dict[str, object]:
         "model": row.model,
         "variant": row.variant,
         "quantities": quantities_of(row, book),
-        "lines": shown_lines(row.lines, book),
+        "lines": [] if row.status == Status.RATE_LIMITED else shown_lines(row.lines, book),
         "cost": money(row.cost, row.local_day, book),
         "stated_cost": stated_cost_of(row),
         "priced": bool(row.priced),

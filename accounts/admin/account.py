@@ -132,7 +132,9 @@ class AccountAdmin(TollgateAdmin):
 
     @display(description="totals")
     def used(self, account: Account) -> str:
-        facts = [fact for read in used_by_an_account for fact in read(account)]
+        # A form with a mistake shows the account as it was typed; its totals are of the one that is stored.
+        stored = Account.objects.get(pk=account.pk)
+        facts = [fact for read in used_by_an_account for fact in read(stored)]
         rows = format_html_join("", "<div><dt>{}</dt><dd>{}</dd></div>", facts)
         return format_html('<dl class="tg-facts">{}</dl>', rows)
 

@@ -40,6 +40,12 @@ def act_page(
     return TemplateResponse(request, "admin/act.html", context, status=200)
 
 
+def known_id(object_id: Any) -> int:
+    """The primary key in an address; 0, which no row has, when it is none."""
+    text = str(object_id)
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
+
+
 def object_or_404(model_admin: ModelAdmin, request: HttpRequest, object_id: str) -> Any:
     """The object that an action's address names, if this user may see it."""
     obj = model_admin.get_object(request, unquote(object_id))

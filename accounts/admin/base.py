@@ -3,9 +3,11 @@
 from typing import Any
 
 from django.contrib.admin import ShowFacets
+from django.contrib.admin.widgets import AutocompleteMixin
 from django.db import models
 from django.forms import BaseFormSet, Form, ModelForm
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.views import ChangeList
 
@@ -42,6 +44,17 @@ class TollgateAdmin(ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return TollgateList
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        try:
+            response = super().changelist_view(request, extra_context)
+            # The rows are read while the page is rendered.
+            return response.render() if isinstance(response, TemplateResponse) else response
+        except OverflowError:  # SQLite's driver, of an id in a filter that no row can have
+            return HttpResponseRedirect(f"{request.path}?e=1")
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return forgiving(super().formfield_for_foreignkey(db_field, request, **kwargs))
 
     def account_of(self, obj: Any) -> Account | None:
         """The account that an audit entry about `obj` names; None for what belongs to no account."""
@@ -107,6 +120,25 @@ class Rows(TabularInline):
             widget = getattr(field.widget, "widget", field.widget)
             widget.attrs["aria-label"] = str(field.label)
         return field
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return forgiving(super().formfield_for_foreignkey(db_field, request, **kwargs))
+
+
+class OnlyIds:
+    """An autocomplete shows the chosen rows again by their ids; what is no id chooses none."""
+
+    def optgroups(self, name: str, value: list[str], attr: Any = None) -> Any:
+        ids = [chosen for chosen in value if str(chosen).isdigit() and len(str(chosen)) <= 18]
+        return super().optgroups(name, ids, attr)  # type: ignore[misc]
+
+
+def forgiving(field: Any) -> Any:
+    """The field, with an autocomplete that does not fail on a choice that is no id."""
+    widget = getattr(field.widget, "widget", field.widget) if field is not None else None
+    if isinstance(widget, AutocompleteMixin) and not isinstance(widget, OnlyIds):
+        widget.__class__ = type(widget.__class__.__name__, (OnlyIds, widget.__class__), {})
+    return field
 
 
 class AddOnly:

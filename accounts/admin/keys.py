@@ -14,7 +14,7 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget
 
 from accounts import audit, keys
-from accounts.admin.acts import Act, act_page, object_or_404
+from accounts.admin.acts import Act, act_page, known_id, object_or_404
 from accounts.admin.base import TollgateAdmin
 from accounts.admin.display import badge, code, linked, moment, moment_column, page_of
 from accounts.admin.fields import OptionalReasonForm, UtcDateTimeField
@@ -288,7 +288,7 @@ class KeyAdmin(TollgateAdmin):
 
 
 def _not_revoked(object_id: Any) -> bool:
-    return object_id is None or Key.objects.filter(pk=object_id, revoked_at=None).exists()
+    return object_id is None or Key.objects.filter(pk=known_id(object_id), revoked_at=None).exists()
 
 
 def described(key: Key) -> dict[str, object]:

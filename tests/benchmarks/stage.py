@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from config.management.commands.serve import granian
+from config.server import command
 from tests.benchmarks import load
 from tests.mariadb import MariaDB, private_mariadb
 
@@ -89,7 +89,7 @@ def _prepare_database() -> tuple[str, ...]:
 @contextlib.contextmanager
 def _server() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     port = _free_port()
-    server = subprocess.Popen(granian("127.0.0.1", port, WORKERS, THREADS), cwd=ROOT)
+    server = subprocess.Popen(command("127.0.0.1", port, WORKERS, THREADS), cwd=ROOT)
     try:
         _wait_until_it_answers(server, port)
         yield server, port

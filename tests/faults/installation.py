@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from config.management.commands.serve import granian
+from config.server import command
 from tests.faults import client
 from tests.faults.client import Answer
 from tests.mariadb import MariaDB
@@ -92,7 +92,7 @@ class Installation:
             return
         with self.log.open("ab") as log:
             self._server = subprocess.Popen(
-                granian("127.0.0.1", self.port, workers=2),
+                command("127.0.0.1", self.port, workers=2),
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,

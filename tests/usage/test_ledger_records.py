@@ -278,3 +278,16 @@ def test_quantities_keep_their_four_places(record: Recorder) -> None:
     )
 
     assert made["quantities"] == {"seconds": "7.5", "pages": "0.0001", "minutes": "10"}
+
+
+def test_a_refused_call_keeps_the_cost_that_was_stated_and_costs_nothing(
+    acme: Account, service_api: Api, totals_agree: None
+) -> None:
+    stated = {"amount": "0.5", "currency": "USD"}
+    record = service_api.record(
+        account=acme.public_id, operation="api_call", status="rate_limited", cost=stated
+    ).json()
+
+    assert (record["stated_cost"], record["lines"]) == (stated, [])
+    assert record["cost"]["USD"] == "0.0000000000"
+    assert service_api.get("usage/history/", account=acme.public_id).json()["results"] == [record]

@@ -101,6 +101,7 @@ def test_times_can_be_kept(acme: Account, trace_file: Path, capsys: pytest.Captu
         ("2023-11-16 18:15:46,1,1,1", "4 columns instead of 3"),
         ("2023-13-16 18:15:46,1,1", "is not a timestamp"),
         ("2023-11-16 18:15:46,1.5,1", "ContextTokens '1.5' is not a whole number"),
+        (f"2023-11-16 18:15:46,{'1' * 200_000},1", "field larger than field limit"),
     ],
 )
 def test_a_bad_line_is_named_by_its_number_and_skipped(

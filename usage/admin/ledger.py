@@ -21,7 +21,7 @@ from unfold.utils import parse_date_str
 from unfold.views import ChangeList
 
 from accounts import audit
-from accounts.admin.acts import Act, act_page, object_or_404
+from accounts.admin.acts import Act, act_page, known_id, object_or_404
 from accounts.admin.base import TollgateAdmin, TollgateList, ViewOnly
 from accounts.admin.display import (
     badge,
@@ -269,8 +269,8 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
             return False
         if object_id is None:
             return True
-        reversible = Record.objects.filter(pk=object_id, counts=1).exists()
-        return reversible and not Reversal.objects.filter(pk=object_id).exists()
+        pk = known_id(object_id)
+        return Record.objects.filter(pk=pk, counts=1).exists() and not Reversal.objects.filter(pk=pk).exists()
 
     @action(
         description="Reverse",

@@ -1,13 +1,9 @@
 """Set up this checkout's database with demo data, and serve it."""
 
-import contextlib
-import signal
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
@@ -16,7 +12,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing import catalogue
 from config import demo
-from config.management.commands.serve import check_port, granian
+from config.management.commands.serve import check_port
+from config.server import Server, command, serving
 
 READY_WITHIN_S = 30
 
@@ -53,7 +50,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         check_port("127.0.0.1", settings.PORT)
         url = f"http://127.0.0.1:{settings.PORT}"
-        with serving() as server:  # starts up while the tables are made
+        with serving(command("127.0.0.1", settings.PORT)) as server:  # starts up while the tables are made
             call_command("migrate", verbosity=0)
             catalogue.load()
             known = demo.demo_secrets()
@@ -73,31 +70,14 @@ class Command(BaseCommand):
             )
             self.stdout.flush()
             if options["serve"]:
-                sys.exit(server.wait())
+                sys.exit(server.keep())
 
 
-@contextlib.contextmanager
-def serving() -> Iterator[subprocess.Popen]:
-    """The server as a child process; it ends with this one, also when this one is terminated."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = subprocess.Popen(granian("127.0.0.1", settings.PORT), cwd=settings.BASE_DIR)
-    try:
-        yield server
-    except KeyboardInterrupt:
-        sys.exit(0)
-    finally:
-        server.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            server.wait(timeout=10)
-        if server.poll() is None:
-            server.kill()
-
-
-def wait_until_ready(url: str, server: subprocess.Popen) -> None:
+def wait_until_ready(url: str, server: Server) -> None:
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise CommandError(f"The server stopped with exit code {server.returncode}.")
+        if server.process.poll() is not None:
+            raise CommandError(f"The server stopped with exit code {server.process.returncode}.")
         try:
             with urllib.request.urlopen(f"{url}/api/v1/health/", timeout=2):
                 return

@@ -1,12 +1,13 @@
 """Serve Tollgate with granian."""
 
-import os
 import socket
 import sys
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from config.server import command, serving
 
 
 class Command(BaseCommand):
@@ -20,21 +21,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         check_port(options["host"], options["port"])
-        sys.stdout.flush()
-        os.chdir(settings.BASE_DIR)
-        command = granian(options["host"], options["port"], options["workers"], options["threads"])
-        os.execv(command[0], command)
-
-
-def granian(host: str, port: int, workers: int = 2, threads: int = 4) -> list[str]:
-    """The command line of the server; run in the project's folder."""
-    return [
-        *(sys.executable, "-m", "granian", "--interface", "wsgi"),
-        *("--host", host, "--port", str(port)),
-        *("--workers", str(workers), "--blocking-threads", str(threads)),
-        *("--respawn-failed-workers", "--log-level", "warning"),
-        "config.wsgi:application",
-    ]
+        line = command(options["host"], options["port"], options["workers"], options["threads"])
+        with serving(line) as server:
+            sys.exit(server.keep())
 
 
 def check_port(host: str, port: int) -> None:
