@@ -38,6 +38,9 @@ def ask(
     return answer["status"], answer["headers"], content
 
 
+pytestmark = pytest.mark.django_db(transaction=True)  # the application closes connections of its own accord
+
+
 @pytest.fixture
 def token(acme: Account) -> str:
     return keys.make_key(acme)[1]
@@ -62,7 +65,6 @@ def test_errors_of_the_short_way_are_problem_documents(token: str) -> None:
     assert (wrong_host, json.loads(refusal)["status"]) == (400, 400)
 
 
-@pytest.mark.django_db
 def test_pages_keep_their_content_policy_also_when_a_header_is_sent() -> None:
     status, headers, _ = ask("/accounts/login/", token="tg_live_anything")
 
