@@ -4,6 +4,7 @@ msgspec decodes a whole body at once; only when something in it is wrong is each
 item decoded alone, so that every bad one gets its own error and the good ones pass.
 """
 
+import contextlib
 import hashlib
 import ipaddress
 import json
@@ -105,11 +106,10 @@ def decode_array(raw: bytes) -> list[Item]:
     Raises:
         DomainError: 400 when the body is no JSON array, 413 when it has too many items.
     """
-    try:
+    # When something in it is wrong, it is looked for below, item by item.
+    with contextlib.suppress(msgspec.DecodeError, UnicodeError, RecursionError):
         if not _may_hold_nul(raw):
             return _bounded(_many.decode(raw))
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        pass  # one of the items: found below, item by item
     try:
         items = [bytes(item) for item in _bounded(_raw_items.decode(raw))]
     except msgspec.DecodeError as error:

@@ -34,6 +34,7 @@ def bound(params: Mapping[str, str], name: str, account: Account) -> Bound | Non
     text = params.get(name)
     if not text:
         return None
+    problem = f"{name} is a date such as 2026-11-20, or an instant such as 2026-11-20T10:00:00Z."
     try:
         day = parse_date(text)
         if day is not None:
@@ -41,11 +42,11 @@ def bound(params: Mapping[str, str], name: str, account: Account) -> Bound | Non
             return Bound(day, start_of(day, account).astimezone(UTC))
         # A plus sign in a query string arrives as a space.
         instant = parse_datetime(text.replace(" ", "+")) if "T" in text else None
-        if instant is not None and instant.tzinfo is not None:
-            return Bound(None, _inside_calendar(instant))
-    except (ValueError, OverflowError):
-        pass
-    raise Invalid(name, f"{name} is a date such as 2026-11-20, or an instant such as 2026-11-20T10:00:00Z.")
+        if instant is None or instant.tzinfo is None:
+            raise Invalid(name, problem)
+        return Bound(None, _inside_calendar(instant))
+    except (ValueError, OverflowError) as error:
+        raise Invalid(name, problem) from error
 
 
 def _inside_calendar(instant: datetime) -> datetime:
