@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ def command(host: str, port: int, workers: int = 2, threads: int = 4) -> list[st
         *(sys.executable, "-m", "granian", "--interface", "wsgi"),
         *("--host", host, "--port", str(port)),
         *("--workers", str(workers), "--blocking-threads", str(threads)),
-        *("--respawn-failed-workers", "--log-level", "warning"),
+        *("--respawn-failed-workers", "--workers-kill-timeout", "5", "--log-level", "warning"),
         "config.wsgi:application",
     ]
 
@@ -33,7 +34,11 @@ class Server:
 
     def __init__(self, line: list[str]) -> None:
         self.line = line
-        self.process = subprocess.Popen(line, cwd=settings.BASE_DIR)
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen:
+        # A group of its own, so that its workers can be ended with it.
+        return subprocess.Popen(self.line, cwd=settings.BASE_DIR, start_new_session=True)
 
     def keep(self) -> int:
         """Wait for the server to end, and start it again when it died; its exit code when it was stopped.
@@ -51,14 +56,20 @@ class Server:
                 return code
             logger.error("the server ended with exit code %s; starting it again", code)
             time.sleep(1)
-            self.process = subprocess.Popen(self.line, cwd=settings.BASE_DIR)
+            self._end_group()
+            self.process = self._start()
 
     def stop(self) -> None:
         self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=STOPPED_WITHIN_S)
-        if self.process.poll() is None:
-            self.process.kill()
+        self._end_group()
+        self.process.wait()
+
+    def _end_group(self) -> None:
+        """End what is left of it, such as a worker that hangs."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager

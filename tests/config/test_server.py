@@ -1,6 +1,7 @@
 """The server is started again when it dies, and given up when it keeps dying."""
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,25 @@ def test_a_server_that_keeps_dying_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(server.time, "sleep", lambda _: None)
 
     assert server.Server([sys.executable, "-c", "raise SystemExit(9)"]).keep() == 9
+
+
+def test_a_worker_that_hangs_is_ended_with_its_server(tmp_path: Path) -> None:
+    worker = tmp_path / "worker"
+    script = (
+        "import os, pathlib, signal, time\n"
+        "if os.fork() == 0:\n"
+        "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"    pathlib.Path({str(worker)!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(60)"
+    )
+    hanging = server.Server([sys.executable, "-c", script])
+    deadline = time.monotonic() + 10
+    while not (worker.exists() and worker.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    pid = int(worker.read_text())
+
+    hanging.stop()
+
+    # A killed orphan may stay for a moment as a zombie that nobody has waited for.
+    state = Path(f"/proc/{pid}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
