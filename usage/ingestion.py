@@ -289,9 +289,7 @@ def _named(
     return look_up(names) if names else {}
 
 
-def record_row(
-    entry: Entry, batch: int, now: datetime, *, counts: int = 1, corrects: int | None = None
-) -> tuple:
+def record_row(entry: Entry, batch: int, now: datetime) -> tuple:
     """The values of RECORD_COLUMNS."""
     return (
         entry.account_id,
@@ -309,14 +307,14 @@ def record_row(
         entry.status,
         entry.estimated,
         entry.priced,
-        counts,
+        1,  # counts
         entry.cost,
         lines_text(entry.lines),
         entry.event.latency_ms,
         entry.local_day,
         entry.occurred_at,
         now,
-        corrects,
+        None,  # corrects: nothing
     )
 
 
@@ -448,7 +446,7 @@ def _totals_of(entries: Iterable[Entry]) -> Totals:
     return totals
 
 
-def fact_of(entry: Entry, counts: int = 1) -> Fact:
+def fact_of(entry: Entry) -> Fact:
     key = (
         entry.account_id,
         entry.local_day,
@@ -459,7 +457,7 @@ def fact_of(entry: Entry, counts: int = 1) -> Fact:
         entry.campaign_id,
         entry.key_id,
     )
-    return Fact(key, counts, entry.status, entry.cost, entry.priced, entry.event.latency_ms, entry.lines)
+    return Fact(key, 1, entry.status, entry.cost, entry.priced, entry.event.latency_ms, entry.lines)
 
 
 def is_overflow(error: Exception) -> bool:

@@ -64,13 +64,6 @@ def cost(
     return result
 
 
-def daily_cost(account: Account, start: date, end: date) -> list[tuple[date, Cost]]:
-    """The cost of each local day of a range; days without usage are zero."""
-    spent = cost(account, start, end)
-    days = [start + timedelta(days=n) for n in range((end - start).days)]
-    return [(day, Cost(spent.book, {day: spent.by_day.get(day, 0)})) for day in days]
-
-
 @dataclass(slots=True)
 class OperationTotal:
     """What one operation did in a range: all calls, and of them the successful ones, which meters count.

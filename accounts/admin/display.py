@@ -9,7 +9,6 @@ from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 NONE = "–"
@@ -77,11 +76,6 @@ def linked(obj: models.Model | None, text: object = None) -> str:
     if obj is None:
         return NONE
     return format_html('<a class="text-link" href="{}">{}</a>', page_of(obj), text or obj)
-
-
-def labelled_facts(facts: list[tuple[str, object]]) -> list[tuple[str, object]]:
-    """Facts for a page that asks before it acts, without the empty ones."""
-    return [(label, value) for label, value in facts if value not in (None, "", SafeString(NONE))]
 
 
 def badge(text: str, tone: str = "plain") -> str:
