@@ -134,6 +134,11 @@ class Account(models.Model):
         help_text="Shown beside USD.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    revision = models.BigIntegerField(
+        default=1,
+        editable=False,
+        help_text="Counts what changed of it that recording remembers: its quotas and their windows.",
+    )
     users: models.ManyToManyField = models.ManyToManyField(
         settings.AUTH_USER_MODEL, through="Member", related_name="accounts"
     )
@@ -146,6 +151,13 @@ class Account(models.Model):
 
     def clean(self) -> None:
         self.external_id = self.external_id or None
+
+    def save(self, *args: object, **kwargs: object) -> None:
+        if not self._state.adding and kwargs.get("update_fields") is None and not kwargs.get("force_insert"):
+            # A counter that others move meanwhile must not be set back.
+            names = [field.name for field in self._meta.concrete_fields if not field.primary_key]
+            kwargs["update_fields"] = [name for name in names if name != "revision"]
+        super().save(*args, **kwargs)  # type: ignore[arg-type]
 
     @property
     def zone(self) -> ZoneInfo:
@@ -188,6 +200,12 @@ class Key(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+    )
+    requests_per_minute = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Empty: only what the account's plan allows."
+    )
+    tokens_per_minute = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="Empty: only what the account's plan allows."
     )
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -153,6 +153,15 @@ class QuantityField(ScaledField):
         super().__init__(*args, **{**kwargs, "places": QUANTITY_PLACES})  # type: ignore[arg-type]
 
 
+class WholeField(models.BigIntegerField):
+    """A whole number that stays one: what a meter counts, in the meter's own places (`Meter.places`)."""
+
+    def db_check(self, connection: BaseDatabaseWrapper) -> str | None:
+        if connection.vendor == "sqlite":  # as in ScaledField
+            return f"typeof(\"{self.column}\") IN ('integer', 'null')"
+        return None
+
+
 class ExactTotal(models.Aggregate):
     """SUM that cannot overflow: MariaDB sums into a DECIMAL, SQLite through a function of ours.
 

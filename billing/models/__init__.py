@@ -1,5 +1,5 @@
 """Billing's tables by noun: plans and subscriptions."""
 
-from billing.models.plans import Plan, PlanLimit, Subscription
+from billing.models.plans import Plan, PlanChange, PlanLimit, Subscription
 
-__all__ = ["Plan", "PlanLimit", "Subscription"]
+__all__ = ["Plan", "PlanChange", "PlanLimit", "Subscription"]

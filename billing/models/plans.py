@@ -8,7 +8,7 @@ from django.utils import timezone
 from accounts.fields import ExactCharField
 from accounts.models import Account
 from usage.fields import QuantityField, ScaledField
-from usage.models import Meter
+from usage.models import Enforcement, Meter, WindowKind
 from usage.models.catalogue import valid_slug
 
 
@@ -37,6 +37,9 @@ class Plan(models.Model):
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: none.")
     tokens_per_minute = models.PositiveBigIntegerField(null=True, blank=True, help_text="Empty: none.")
     stripe_lookup_key = models.CharField(max_length=200, blank=True)
+    revision = models.BigIntegerField(
+        default=1, editable=False, help_text="Counts its changes; accounts behind it are still to follow."
+    )
 
     class Meta:
         ordering = ("rank", "id")
@@ -60,24 +63,13 @@ class Plan(models.Model):
 class PlanLimit(models.Model):
     """What a plan says of one meter: a limit or none, what is included, and the price beyond it."""
 
-    class Enforcement(models.TextChoices):
-        HARD = "hard", "hard: refuse what would pass the limit"
-        SOFT = "soft", "soft: allow, and warn"
-        NONE = "none", "none: only show"
-
-    class Window(models.TextChoices):
-        BILLING_PERIOD = "billing_period"
-        CALENDAR_MONTH = "calendar_month"
-        WEEK = "week"
-        DAY = "day"
-
     plan = models.ForeignKey(Plan, models.CASCADE, related_name="limits")
     meter = models.ForeignKey(Meter, models.PROTECT, related_name="+")
     limit = QuantityField(null=True, blank=True, help_text="Empty: unlimited. 0: none at all.")
     included = QuantityField(null=True, blank=True, help_text="Quantity that the plan's price covers.")
     overage_price = ScaledField("overage price in USD", places=10, null=True, blank=True)
     enforcement = models.CharField(max_length=4, choices=Enforcement, default=Enforcement.HARD)
-    window = models.CharField(max_length=14, choices=Window, default=Window.BILLING_PERIOD)
+    window = models.CharField(max_length=14, choices=WindowKind, default=WindowKind.BILLING_PERIOD)
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("plan", "meter"), name="billing_limit_once"),)
@@ -88,14 +80,47 @@ class PlanLimit(models.Model):
 
 
 class Subscription(models.Model):
-    """The plan that an account is on: exactly one row from the account's birth."""
+    """The plan that an account is on: exactly one row from the account's birth.
+
+    `next_plan` follows at `next_at`, the end of a billing period; the quotas of both are
+    written already, so nothing waits for the job that then moves `plan`.
+    """
 
     account = models.OneToOneField(Account, models.CASCADE, related_name="subscription")
     plan = models.ForeignKey(Plan, models.PROTECT, related_name="subscriptions")
     started_at = models.DateTimeField(default=timezone.now)
+    applied_revision = models.BigIntegerField(
+        default=0, editable=False, help_text="The plan's revision that the account's quotas were written by."
+    )
+    next_plan = models.ForeignKey(
+        Plan, models.PROTECT, null=True, blank=True, editable=False, related_name="+"
+    )
+    next_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering = ("account",)
+        indexes = (
+            models.Index(fields=("plan", "applied_revision"), name="billing_subscription_behind"),
+            models.Index(fields=("next_at",), name="billing_subscription_next"),
+        )
 
     def __str__(self) -> str:
         return f"{self.account}: {self.plan}"
+
+
+class PlanChange(models.Model):
+    """One dated step in an account's history of plans; inserted, never edited."""
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="plan_changes")
+    plan = models.ForeignKey(Plan, models.PROTECT, related_name="+")
+    previous = models.ForeignKey(Plan, models.PROTECT, null=True, blank=True, related_name="+")
+    effective_at = models.DateTimeField(help_text="From when the plan holds.")
+    made_at = models.DateTimeField(default=timezone.now)
+    actor = models.CharField(max_length=254, help_text="The user's e-mail, the command, or who asked for it.")
+    reason = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"{self.account}: {self.plan} from {self.effective_at:%Y-%m-%d}"

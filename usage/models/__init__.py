@@ -14,25 +14,47 @@ from usage.models.ledger import (
     Status,
 )
 from usage.models.pricing import ExchangeRate, PricingConfig, Rate
-from usage.models.quotas import Meter
+from usage.models.quotas import (
+    Balance,
+    Enforcement,
+    Hold,
+    Meter,
+    Quota,
+    Refusal,
+    Reservation,
+    Scope,
+    Terms,
+    Window,
+    WindowKind,
+)
 
 __all__ = [
     "ROLLUP_KEY",
+    "Balance",
     "Campaign",
     "CatalogueVersion",
+    "Enforcement",
     "ExchangeRate",
+    "Hold",
     "Meter",
     "Model",
     "Operation",
     "PricingConfig",
+    "Quota",
     "Rate",
     "Record",
     "RecordDetail",
+    "Refusal",
     "Replay",
+    "Reservation",
     "Reversal",
     "Rollup",
     "RollupUnit",
+    "Scope",
     "Session",
     "Status",
+    "Terms",
     "Unit",
+    "Window",
+    "WindowKind",
 ]
