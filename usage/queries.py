@@ -35,8 +35,10 @@ def start_of(day: date, account: Account) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=account.zone)
 
 
-def _days(account: Account, start: date | None, end: date | None) -> Q:
+def _days(account: Account, start: date | None, end: date | None, campaign_id: int | None = None) -> Q:
     condition = Q(account_id=account.pk)
+    if campaign_id is not None:
+        condition &= Q(campaign_id=campaign_id)
     if start is not None:
         condition &= Q(local_day__gte=start)
     if end is not None:
@@ -45,17 +47,22 @@ def _days(account: Account, start: date | None, end: date | None) -> Q:
 
 
 def cost(
-    account: Account, start: date | None = None, end: date | None = None, book: PriceBook | None = None
+    account: Account,
+    start: date | None = None,
+    end: date | None = None,
+    book: PriceBook | None = None,
+    campaign_id: int | None = None,
 ) -> Cost:
     """What the account's usage costs in a range of local days; without a range, ever.
 
     Args:
         book: the price book of the whole answer; whoever asks several things gives it to each of them,
             so that they agree and its version is looked up once.
+        campaign_id: only the usage of this campaign of the account.
     """
     result = Cost(book or price_books.current())
     for day, usd in (
-        Rollup.objects.filter(_days(account, start, end))
+        Rollup.objects.filter(_days(account, start, end, campaign_id))
         .values_list("local_day")
         .annotate(total=ExactTotal("cost"))
         .order_by("local_day")
@@ -93,13 +100,21 @@ class Summary:
 
 
 def totals_by_operation(
-    account: Account, start: date | None, end: date | None, book: PriceBook | None = None
+    account: Account,
+    start: date | None,
+    end: date | None,
+    book: PriceBook | None = None,
+    campaign_id: int | None = None,
 ) -> dict[str, OperationTotal]:
-    """What each operation did in a range of local days (or ever), the most expensive first."""
+    """What each operation did in a range of local days (or ever), the most expensive first.
+
+    Args:
+        book, campaign_id: as in `cost`.
+    """
     book = book or price_books.current()
     found: dict[str, OperationTotal] = {}
     rows = (
-        Rollup.objects.filter(_days(account, start, end))
+        Rollup.objects.filter(_days(account, start, end, campaign_id))
         .values_list("operation_id", "local_day", "status")
         .annotate(count=ExactTotal("records"), gaps=ExactTotal("unpriced"), usd=ExactTotal("cost"))
         .order_by("local_day")
@@ -113,7 +128,7 @@ def totals_by_operation(
         entry.errors += count if status == Status.ERROR else 0
         entry.successes += count if status == Status.SUCCESS else 0
     for operation_id, unit_id, status, quantity in _quantities(
-        account, start, end, "operation_id", "unit_id", "status"
+        account, start, end, "operation_id", "unit_id", "status", campaign_id=campaign_id
     ):
         entry, unit = found[book.operation(operation_id).slug], book.unit(unit_id).slug
         entry.quantities[unit] = entry.quantities.get(unit, Decimal(0)) + quantity
@@ -122,14 +137,24 @@ def totals_by_operation(
     return dict(sorted(found.items(), key=lambda item: (-item[1].cost.scaled, item[0])))
 
 
-def summary(account: Account, start: date, end: date, book: PriceBook | None = None) -> Summary:
-    """Records, distinct references, totals by operation, and the last use, of a range of local days."""
-    totals = totals_by_operation(account, start, end, book)
+def summary(
+    account: Account,
+    start: date,
+    end: date,
+    book: PriceBook | None = None,
+    campaign_id: int | None = None,
+) -> Summary:
+    """Records, distinct references, totals by operation, and the last use, of a range of local days.
+
+    Args:
+        book, campaign_id: as in `cost`.
+    """
+    totals = totals_by_operation(account, start, end, book, campaign_id)
     return Summary(
         operations=sum(entry.count for entry in totals.values()),
-        references=distinct_references(account, start, end),
+        references=distinct_references(account, start, end, campaign_id),
         by_operation=totals,
-        last_used_at=last_used_at(account),
+        last_used_at=last_used_at(account, campaign_id),
     )
 
 
@@ -166,11 +191,16 @@ def daily_usage(account: Account, start: date, end: date) -> list[DayUsage]:
 
 
 def _quantities(
-    account: Account, start: date | None, end: date | None, *by: str, **only: object
+    account: Account,
+    start: date | None,
+    end: date | None,
+    *by: str,
+    campaign_id: int | None = None,
+    **only: object,
 ) -> list[tuple]:
     """(…by, quantity) rows; rows that were taken back to nothing are left out."""
     rows = (
-        RollupUnit.objects.filter(_days(account, start, end), unit_id__gt=0, **only)
+        RollupUnit.objects.filter(_days(account, start, end, campaign_id), unit_id__gt=0, **only)
         .values_list(*by)
         .annotate(total=ExactTotal("quantity"))
         .order_by(*by)
@@ -178,12 +208,14 @@ def _quantities(
     return [(*key, scale_down(quantity, QUANTITY_PLACES)) for *key, quantity in rows if quantity]
 
 
-def distinct_references(account: Account, start: date, end: date) -> int:
+def distinct_references(account: Account, start: date, end: date, campaign_id: int | None = None) -> int:
     """How many different references (such as generations) the range's records name."""
     named = Record.objects.filter(account=account, reference__gt="").order_by()
     # Most accounts never name one: the index says so at once.
     if not named.exists():
         return 0
+    if campaign_id is not None:
+        named = named.filter(campaign_id=campaign_id)
     return named.filter(in_days(account, start, end), counts=1).values("reference").distinct().count()
 
 
@@ -201,8 +233,18 @@ def in_days(account: Account, start: date | None, end: date | None) -> Q:
     return condition
 
 
-def last_used_at(account: Account) -> datetime | None:
-    return Record.objects.filter(account=account).aggregate(last=Max("occurred_at"))["last"]
+def last_used_at(account: Account, campaign_id: int | None = None) -> datetime | None:
+    """When the account, or one campaign of it, was used last; None for never."""
+    records = Record.objects.filter(account=account)
+    if campaign_id is not None:
+        # No index of the ledger knows campaigns; their totals know the day, and its records are few.
+        day = Rollup.objects.filter(_days(account, None, None, campaign_id)).aggregate(d=Max("local_day"))[
+            "d"
+        ]
+        if day is None:
+            return None
+        records = records.filter(in_days(account, day, day + timedelta(days=1)), campaign_id=campaign_id)
+    return records.aggregate(last=Max("occurred_at"))["last"]
 
 
 @dataclass(slots=True)
