@@ -19,7 +19,8 @@ from usage.ingestion import Outcome, record_events
 from usage.models import Record
 from usage.pagination import page_url, parse_cursor, read_page
 from usage.parsers import JSON, NDJSON, read_body, read_object, sent_as
-from usage.representation import parse_record_id, read_rows, represent, represent_all, row_of_entry
+from usage.refusal_rows import represent_entry
+from usage.representation import parse_record_id, read_rows, represent, row_of_entry
 from usage.sessions import SHOWN_AT_MOST, most_active
 
 IDEMPOTENCY_KEY = "HTTP_IDEMPOTENCY_KEY"
@@ -123,22 +124,22 @@ class ReverseUsage(APIView):
 
 
 class History(APIView):
-    """Records, newest first, in keyset pages."""
+    """Records and refusals, newest first, in keyset pages."""
 
     scope = "usage:read"
 
     @extend_schema(**schema.HISTORY)
     def get(self, request: Request) -> Response:
         params = request.query_params
-        only = parameters.record_filter(params, account_of(request))
+        listed = parameters.listed(params, account_of(request))
         cursor = parse_cursor(params.get("cursor"))
-        page = read_page(Record.objects.filter(only), cursor, parameters.page_size(params))
+        page = read_page(listed, cursor, parameters.page_size(params))
         book = price_books.current()
         return Response(
             {
                 "next": page_url(request, page.next),
                 "previous": page_url(request, page.previous),
-                "results": represent_all(page.rows, book),
+                "results": [represent_entry(row, book) for row in page.rows],
             }
         )
 
@@ -190,8 +191,8 @@ class Export(APIView):
         params = request.query_params
         account = account_of(request)
         file_format = parameters.choice(params, "format", tuple(exports.FORMATS), "csv") or "csv"
-        records = Record.objects.filter(parameters.record_filter(params, account))
+        listed = parameters.listed(params, account)
         content_type, write = exports.FORMATS[file_format]
-        response = StreamingHttpResponse(write(records, price_books.current()), content_type=content_type)
+        response = StreamingHttpResponse(write(listed, price_books.current()), content_type=content_type)
         response["Content-Disposition"] = f'attachment; filename="usage-{account.public_id}.{file_format}"'
         return response

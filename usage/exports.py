@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgspec
-from django.db.models import QuerySet
 
-from usage.pagination import read_page
+from usage.pagination import Listed, Row, read_page
 from usage.price_book import PriceBook
-from usage.representation import RecordRow, represent
+from usage.refusal_rows import represent_entry
 
 PAGE = 2_000
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -61,6 +60,7 @@ COLUMNS = [
     _field("ip_address"),
     _field("user_agent"),
     _field("reverses"),
+    Column("attempts", lambda record: record.get("attempts"), is_text=False),  # of refusals
     _as_json("quantities"),
     _as_json("lines"),
     _as_json("stated_cost"),
@@ -68,11 +68,11 @@ COLUMNS = [
 ]
 
 
-def rows_of(records: QuerySet) -> Iterator[list[RecordRow]]:
-    """All records of a query, newest first, a page at a time; memory does not grow with the result."""
+def rows_of(listed: Listed) -> Iterator[list[Row]]:
+    """All that a history lists, newest first, a page at a time; memory does not grow with the result."""
     cursor = None
     while True:
-        page = read_page(records, cursor, PAGE)
+        page = read_page(listed, cursor, PAGE)
         if page.rows:
             yield page.rows
         if page.next is None:
@@ -80,14 +80,14 @@ def rows_of(records: QuerySet) -> Iterator[list[RecordRow]]:
         cursor = page.next
 
 
-def as_csv(records: QuerySet, book: PriceBook) -> Iterator[bytes]:
-    """The records as CSV with a header, safe to open in a spreadsheet."""
+def as_csv(listed: Listed, book: PriceBook) -> Iterator[bytes]:
+    """What is listed as CSV with a header, safe to open in a spreadsheet."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(column.heading for column in COLUMNS)
-    for rows in rows_of(records):
+    for rows in rows_of(listed):
         for row in rows:
-            record = represent(row, book)
+            record = represent_entry(row, book)
             writer.writerow(cell(column, record) for column in COLUMNS)
         yield _take(buffer)
     yield _take(buffer)
@@ -112,14 +112,14 @@ def _take(buffer: io.StringIO) -> bytes:
     return data
 
 
-def as_jsonl(records: QuerySet, book: PriceBook) -> Iterator[bytes]:
-    """The records as JSON lines, each as the API shows it."""
+def as_jsonl(listed: Listed, book: PriceBook) -> Iterator[bytes]:
+    """What is listed as JSON lines, each as the API shows it."""
     encoder = msgspec.json.Encoder()
-    for rows in rows_of(records):
-        yield b"".join(encoder.encode(represent(row, book)) + b"\n" for row in rows)
+    for rows in rows_of(listed):
+        yield b"".join(encoder.encode(represent_entry(row, book)) + b"\n" for row in rows)
 
 
-FORMATS: dict[str, tuple[str, Callable[[QuerySet, PriceBook], Iterator[bytes]]]] = {
+FORMATS: dict[str, tuple[str, Callable[[Listed, PriceBook], Iterator[bytes]]]] = {
     "csv": ("text/csv; charset=utf-8", as_csv),
     "jsonl": ("application/x-ndjson", as_jsonl),
 }

@@ -11,7 +11,8 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from accounts.errors import Invalid
 from accounts.models import Account, Key, Member, normal_email
-from usage.models import Campaign, Model, Operation, Session, Status
+from usage.models import Campaign, Model, Operation, Record, Refusal, Session, Status
+from usage.pagination import Listed
 from usage.queries import start_of, today
 
 PAGE_SIZE = 50
@@ -111,36 +112,65 @@ def days_ago(account: Account, days: int) -> Bound:
     return Bound(day, start_of(day, account).astimezone(UTC))
 
 
-def ledger_range(start: Bound | None, end: Bound | None) -> Q:
-    """Ledger rows of a range. A day means the local day that the record froze."""
+def ledger_range(start: Bound | None, end: Bound | None, instant: str = "occurred_at") -> Q:
+    """Rows of a range. A day means the local day that the row froze.
+
+    Args:
+        instant: the column that says when; `minute` of refusals.
+    """
     condition = Q()
     if start is not None:
         if start.day is None:
-            condition &= Q(occurred_at__gte=start.instant)
+            condition &= Q(**{f"{instant}__gte": start.instant})
         else:
-            condition &= Q(local_day__gte=start.day, occurred_at__gte=start.instant - MARGIN)
+            condition &= Q(local_day__gte=start.day, **{f"{instant}__gte": start.instant - MARGIN})
     if end is not None:
         if end.day is None:
-            condition &= Q(occurred_at__lt=end.instant)
+            condition &= Q(**{f"{instant}__lt": end.instant})
         else:
-            condition &= Q(local_day__lt=end.day, occurred_at__lt=end.instant + MARGIN)
+            condition &= Q(local_day__lt=end.day, **{f"{instant}__lt": end.instant + MARGIN})
     return condition
 
 
-def record_filter(params: Mapping[str, str], account: Account) -> Q:
-    """The ledger rows of an account that a history or export request asks for.
+def listed(params: Mapping[str, str], account: Account) -> Listed:
+    """The records and refusals of an account that a history or export request asks for.
 
-    Names are looked up first, so that the ledger is filtered by ids; a name that
-    nobody has used matches nothing.
+    Names are looked up first, so that both are filtered by ids; a name that
+    nobody has used matches nothing. A refusal knows no more than operation and key:
+    it is in no list that is filtered by anything else of a record.
     """
-    condition = Q(account_id=account.pk) & ledger_range(*date_range(params, account))
-    if status := params.get("status"):
-        known = {label: value for value, label in Status.choices}
-        if status not in known:
-            raise Invalid("status", f"status is one of {', '.join(map(str, known))}.")
-        condition &= Q(status=known[status])
+    start, end = date_range(params, account)
+    status = _status(params)
+    shared = Q(account_id=account.pk) & _by_operation_and_key(params)
+    own = _by_names(params, account)
+    if status is not None:
+        own &= Q(status=status)
+    records = Record.objects.filter(shared & ledger_range(start, end) & own)
+    if status not in (None, Status.RATE_LIMITED) or any(params.get(name) for name in _OF_RECORDS_ONLY):
+        return Listed(records)
+    return Listed(records, Refusal.objects.filter(shared & ledger_range(start, end, "minute")))
+
+
+def _status(params: Mapping[str, str]) -> int | None:
+    status = params.get("status")
+    known = {label: value for value, label in Status.choices}
+    if status and status not in known:
+        raise Invalid("status", f"status is one of {', '.join(map(str, known))}.")
+    return known[status] if status else None
+
+
+def _by_operation_and_key(params: Mapping[str, str]) -> Q:
+    condition = Q()
     if operation := params.get("operation"):
         condition &= Q(operation_id__in=_ids(Operation.objects.filter(slug=operation)))
+    if key := params.get("key"):
+        condition &= Q(key_id__in=_ids(Key.objects.filter(prefix=key)))
+    return condition
+
+
+def _by_names(params: Mapping[str, str], account: Account) -> Q:
+    """What only records know."""
+    condition = Q()
     models = {path: params[name] for name, path in _MODEL_PARTS.items() if params.get(name)}
     if models:
         condition &= Q(model_id__in=_ids(Model.objects.filter(**models)))
@@ -151,8 +181,6 @@ def record_filter(params: Mapping[str, str], account: Account) -> Q:
     if user := params.get("user"):
         members = Member.objects.filter(account=account, user__email=normal_email(user))
         condition &= Q(user_id__in=list(members.values_list("user_id", flat=True)))
-    if key := params.get("key"):
-        condition &= Q(key_id__in=_ids(Key.objects.filter(prefix=key)))
     if reference := params.get("reference"):
         condition &= Q(reference=reference)
     if request_id := params.get("request_id"):
@@ -161,6 +189,7 @@ def record_filter(params: Mapping[str, str], account: Account) -> Q:
 
 
 _MODEL_PARTS = {"provider": "provider", "model": "name", "variant": "variant"}
+_OF_RECORDS_ONLY = (*_MODEL_PARTS, "session", "campaign", "user", "reference", "request_id")
 
 
 def _ids(rows: object) -> list[int]:

@@ -1,7 +1,7 @@
 """A record as the API, the pages and the exports show it: one form, built in one place."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
@@ -227,7 +227,3 @@ def represent(row: RecordRow, book: PriceBook) -> dict[str, object]:
         "metadata": json.loads(row.metadata) if row.metadata else {},
         "reverses": record_id_text(row.corrects) if row.corrects and row.counts < 0 else None,
     }
-
-
-def represent_all(rows: Iterable[RecordRow], book: PriceBook) -> list[dict[str, object]]:
-    return [represent(row, book) for row in rows]

@@ -134,10 +134,22 @@ class Reason(s.Serializer):
     account = s.CharField(required=False, help_text="When named, it has to be the record's.")
 
 
+class HistoryEntry(UsageRecord):
+    """A record, or a refusal: permission denied to one key for one operation in one minute.
+
+    A refusal has an id `ref_…`, status `rate_limited`, its minute as both instants, no event id,
+    no quantities, no cost, and alone has `attempts`.
+    """
+
+    id = s.CharField(help_text="rec_… of a record, ref_… of a refusal.")
+    event_id = s.CharField(allow_null=True, help_text="Null only for a refusal.")
+    attempts = s.IntegerField(required=False, help_text="Refusals only: how often it was asked.")
+
+
 class HistoryPage(s.Serializer):
     next = s.CharField(allow_null=True)
     previous = s.CharField(allow_null=True)
-    results = UsageRecord(many=True)
+    results = HistoryEntry(many=True)
 
 
 class Latency(s.Serializer):
@@ -232,14 +244,16 @@ REVERSE_USAGE: dict[str, Any] = {
 }
 HISTORY: dict[str, Any] = {
     "operation_id": "listHistory",
-    "summary": "Records, newest first",
+    "summary": "Records and refusals, newest first",
+    "description": "Refusals know operation and key alone; filters by other names of records leave them out.",
     "parameters": [ACCOUNT, *FILTERS, PAGE_SIZE, query("cursor", "From `next` or `previous`.")],
     "responses": {200: HistoryPage, **problems(400, 401, 403, 404)},
 }
 TRENDS: dict[str, Any] = {
     "operation_id": "listTrends",
     "summary": "Usage and cost over time",
-    "description": "By hour for ranges of up to 7 days. Days are the account's own; weeks begin on Monday.",
+    "description": "By hour for ranges of up to 7 days. Days are the account's own; weeks begin on Monday."
+    " Refused attempts are requests with status rate_limited, and in no group by unit.",
     "parameters": [
         ACCOUNT,
         *RANGE,
@@ -256,7 +270,7 @@ SESSIONS: dict[str, Any] = {
 }
 EXPORT: dict[str, Any] = {
     "operation_id": "exportUsage",
-    "summary": "Records as a file",
+    "summary": "Records and refusals as a file",
     "parameters": [ACCOUNT, query("format", enum=list(FORMATS), default="csv"), *FILTERS],
     "responses": {
         (200, "text/csv"): OpenApiTypes.STR,

@@ -1,8 +1,11 @@
-"""Usage and cost over time, in groups: by day and longer from rollups, by hour from the ledger."""
+"""Usage and cost over time, in groups: by day and longer from rollups, by hour from the ledger.
+
+Refused attempts are requests, with status `rate_limited`; they cost nothing and are no errors.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
 from django.db.models import Max, Q
@@ -13,6 +16,7 @@ from usage.costs import Cost
 from usage.fields import ExactTotal, quantity_text
 from usage.models import Campaign, Model, Record, Rollup, RollupUnit, Status
 from usage.price_book import PriceBook
+from usage.refusal_rows import attempts_by_day, attempts_by_minute
 from usage.rollups import Fact, read_facts
 
 GRANULARITIES = ("hour", "day", "week", "month")
@@ -28,6 +32,7 @@ _COLUMN = {
     "key": "key_id",
     "status": "status",
 }
+_REFUSED_BY: dict[str | None, str] = {"operation": "operation_id", "key": "key_id"}  # what a refusal knows
 _POSITION = {  # in a rollup's key
     "operation": 2,
     "model": 3,
@@ -77,6 +82,9 @@ def by_day(account: Account, start: date, end: date, granularity: str, group_by:
         column = _COLUMN.get(group_by or "")
         _add_totals(points, book, only, granularity, column)
         _add_quantities(points, book, only, granularity, column)
+        for day, value, attempts in attempts_by_day(account, start, end, _REFUSED_BY.get(group_by)):
+            group = _refused_group(group_by, value)
+            _point(points, book, bucket_of(day, granularity), group).requests += attempts
     return _as_json(points, book, account, group_by)
 
 
@@ -134,16 +142,35 @@ def by_hour(account: Account, start: datetime, end: datetime, group_by: str | No
         Record.objects.filter(account_id=account.pk, occurred_at__gte=start, occurred_at__lt=end)
     )
     for occurred_at, fact in facts:
-        local = occurred_at.astimezone(zone)
-        # Whole hours of the wall clock; in UTC, so that an hour which a clock repeats stays two.
-        into_hour = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
-        hour = (local.astimezone(UTC) - into_hour).astimezone(UTC)
+        hour = _hour_of(occurred_at, zone)
         if group_by == "unit":
             _add_fact_by_unit(points, book, hour, fact)
         else:
             group = fact.key[_POSITION[group_by]] if group_by else None
             _add_fact(_point(points, book, hour, group), fact)
+    if group_by != "unit":
+        for minute, value, attempts in attempts_by_minute(account, start, end, _REFUSED_BY.get(group_by)):
+            group = _refused_group(group_by, value)
+            _point(points, book, _hour_of(minute, zone), group).requests += attempts
     return _as_json(points, book, account, group_by)
+
+
+def _hour_of(instant: datetime, zone: tzinfo) -> datetime:
+    """The whole hour of the wall clock; in UTC, so that an hour which a clock repeats stays two."""
+    local = instant.astimezone(zone)
+    into_hour = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+    return local.astimezone(UTC) - into_hour
+
+
+def _refused_group(group_by: str | None, value: int) -> int | None:
+    """The group of refused attempts: what a refusal does not know, it is without.
+
+    Args:
+        value: the operation or key, when that is what is grouped by; else 0, which stands for none.
+    """
+    if group_by is None:
+        return None
+    return int(Status.RATE_LIMITED) if group_by == "status" else value
 
 
 def _add_fact(point: Point, fact: Fact) -> None:
