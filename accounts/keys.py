@@ -39,6 +39,8 @@ class Caller:
     key_prefix: str = ""
     user: User | None = None
     expires_at: datetime | None = None
+    requests_per_minute: int | None = None  # the key's own; None: none of its own
+    tokens_per_minute: int | None = None
 
     @property
     def is_service(self) -> bool:
@@ -151,7 +153,15 @@ def _look_up(digest: bytes, now: float, known: _Remembered | None) -> _Remembere
     if key is None or key.revoked_at is not None:
         _remembered.pop(digest, None)
         raise _bad_key("This API key is not known, or was revoked.")
-    caller = Caller(key.account, frozenset(key.scopes), key.pk, key.prefix, None, key.expires_at)
+    caller = Caller(
+        key.account,
+        frozenset(key.scopes),
+        key.pk,
+        key.prefix,
+        expires_at=key.expires_at,
+        requests_per_minute=key.requests_per_minute,
+        tokens_per_minute=key.tokens_per_minute,
+    )
     written = known.last_used_written if known else -math.inf
     with _lock:
         if len(_remembered) >= REMEMBERED_AT_MOST:

@@ -34,6 +34,7 @@ TITLES = {
     500: "Server error",
     503: "Unavailable",
 }
+_NOT_SHOWN = ("retry_after", "headers", "event_id")  # of an error's extras
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -76,14 +77,16 @@ def problem(error: DomainError) -> dict[str, object]:
     }
     if error.field is not None:
         document["errors"] = [{"field": error.field, "error": error.error, "message": error.message}]
-    document.update(
-        {k: v for k, v in error.extra.items() if k not in ("retry_after", "event_id") and v is not None}
-    )
+    document.update({k: v for k, v in error.extra.items() if k not in _NOT_SHOWN and v is not None})
     return document
 
 
 def problem_headers(error: DomainError) -> dict[str, str]:
-    headers = {}
+    """The headers of an error's answer: by its status, `retry_after` (seconds), and those in `headers`."""
+    headers: dict[str, str] = {}
+    more = error.extra.get("headers")
+    if isinstance(more, Mapping):
+        headers.update(more)
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="tollgate"'
     if "retry_after" in error.extra:
@@ -96,11 +99,12 @@ def problem_handler(exception: Exception, context: dict) -> Response | None:
     error = as_domain_error(exception)
     if error is None:
         return None
+    headers = problem_headers(error)
+    # The view's own headers are set last; those that both have are lists, of what was taken and what was not.
+    for name in headers.keys() & context["view"].headers.keys():
+        headers[name] = context["view"].headers[name] = f"{context['view'].headers[name]}, {headers[name]}"
     response = Response(
-        problem(error),
-        status=error.status,
-        headers=problem_headers(error),
-        content_type="application/problem+json",
+        problem(error), status=error.status, headers=headers, content_type="application/problem+json"
     )
     if isinstance(exception, exceptions.MethodNotAllowed):
         response["Allow"] = ", ".join(context["view"].allowed_methods)
