@@ -16,7 +16,7 @@ from django.test import Client
 from accounts import keys, references
 from accounts.lifecycle import open_business_account
 from accounts.models import Account, Member, Permit, User
-from usage import dictionaries, price_book, rollups
+from usage import dictionaries, price_book, rate_limits, rollups
 
 DATA = Path(__file__).parent / "data"
 
@@ -34,6 +34,7 @@ def forget_everything() -> None:
     references.forget_all()
     dictionaries.forget_all()
     price_book.forget()
+    rate_limits.forget_all()
 
 
 @pytest.fixture(scope="session", autouse=True)

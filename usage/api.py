@@ -20,6 +20,7 @@ from usage.models import Record
 from usage.pagination import page_url, parse_cursor, read_page
 from usage.parsers import JSON, NDJSON, read_body, read_object, sent_as
 from usage.refusal_rows import represent_entry
+from usage.rate_tokens import take_recorded_tokens
 from usage.representation import parse_record_id, read_rows, represent, row_of_entry
 from usage.sessions import SHOWN_AT_MOST, most_active
 
@@ -37,14 +38,15 @@ class RecordUsage(APIView):
         media_type = sent_as(request, JSON, NDJSON)
         raw = read_body(request._request)
         if media_type == NDJSON:
-            return record_batch(events.decode_lines(raw), caller_of(request))
+            return record_batch(take_recorded_tokens(request, events.decode_lines(raw)), caller_of(request))
         if raw.lstrip()[:1] == b"[":
-            return record_batch(events.decode_array(raw), caller_of(request))
+            return record_batch(take_recorded_tokens(request, events.decode_array(raw)), caller_of(request))
         return self._record_one(events.decode_one(raw), request)
 
     def _record_one(self, event: events.Event, request: Request) -> Response:
         if event.event_id is None:
             event.event_id = idempotency_key(request)
+        take_recorded_tokens(request, [event])
         caller = caller_of(request)
         now = timezone.now()
         outcome = record_events([event], caller, now=now)[0]
