@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
@@ -11,3 +13,4 @@ class BillingConfig(AppConfig):
 
         account_created.connect(plans.subscribe_new_account, dispatch_uid="billing_subscribe")
         post_migrate.connect(catalogue.load_into_empty, sender=self, dispatch_uid="billing_catalogue")
+        import_module("billing.jobs")  # registers them

@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.db.backends.signals import connection_created
 
@@ -13,3 +15,4 @@ class UsageConfig(AppConfig):
         connection_created.connect(register_sqlite_total, dispatch_uid="exact_total")
         account_being_deleted.connect(ledger.delete_account, dispatch_uid="usage_ledger")
         price_book.watch_catalogue()
+        import_module("usage.jobs")  # registers them

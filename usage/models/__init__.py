@@ -1,6 +1,7 @@
-"""Usage's tables by noun: catalogue, pricing, quotas, ledger."""
+"""Usage's tables by noun: catalogue, pricing, quotas, ledger, jobs."""
 
 from usage.models.catalogue import CatalogueVersion, Model, Operation, Unit
+from usage.models.jobs import Job, Schedule
 from usage.models.ledger import (
     ROLLUP_KEY,
     Campaign,
@@ -36,6 +37,7 @@ __all__ = [
     "Enforcement",
     "ExchangeRate",
     "Hold",
+    "Job",
     "Meter",
     "Model",
     "Operation",
@@ -50,6 +52,7 @@ __all__ = [
     "Reversal",
     "Rollup",
     "RollupUnit",
+    "Schedule",
     "Scope",
     "Session",
     "Status",

@@ -1,0 +1,1 @@
+"""Billing's jobs. Each is idempotent, and does a bounded step at a time."""
