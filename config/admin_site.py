@@ -53,6 +53,10 @@ TASKS: dict[str, tuple[Entry, ...]] = {
         Entry("billing.PlanLimit", "data_thresholding", "Each plan's limit on each meter"),
         Entry("billing.Subscription", "card_membership", "Which account is on which plan"),
     ),
+    "Background work": (
+        Entry("usage.Job", "manufacturing", "What waits, runs or died; retry it"),
+        Entry("usage.Schedule", "schedule", "When recurring jobs run next"),
+    ),
 }
 
 

@@ -15,10 +15,11 @@ from accounts import audit, keys
 from accounts.keys import Caller
 from accounts.models import SCOPES, Account, Permit, User
 from config.admin_site import TASKS
-from usage import ledger
+from usage import ledger, schedule
 from usage.events import Event
 from usage.ingestion import record_events
 from usage.models import CatalogueVersion, Record, Replay, Rollup, RollupUnit
+from usage.queue import enqueue
 
 NOT_REGISTERED = {
     Rollup: "its primary key has several columns, which the admin cannot handle",
@@ -67,6 +68,8 @@ def something_everywhere(acme: Account, staff: User) -> None:
     audit.write("key.made", actor=staff, account=acme, before={"a": 1}, after=["b"])
     Replay.objects.create(account=acme, source="0" * 64, anchor=acme.created_at)
     Group.objects.create(name="clerks")
+    enqueue("usage.prune_finished_jobs")
+    schedule.prepare()
 
 
 @pytest.mark.parametrize("model", OURS, ids=name_of)
