@@ -1,4 +1,4 @@
-"""Granian as a child process that is started again when it dies."""
+"""Granian and a job worker as child processes that are started again when they die."""
 
 import contextlib
 import logging
@@ -16,6 +16,8 @@ logger = logging.getLogger("tollgate.server")
 STOPPED_WITHIN_S = 10
 SHORT_LIFE_S = 10.0
 SHORT_LIVES_AT_MOST = 5
+LOOKED_AFTER_EVERY_S = 0.5
+LONGEST_PAUSE_S = 30.0
 
 
 def command(host: str, port: int, workers: int = 2, threads: int = 4) -> list[str]:
@@ -29,8 +31,13 @@ def command(host: str, port: int, workers: int = 2, threads: int = 4) -> list[st
     ]
 
 
-class Server:
-    """One server. Granian replaces a worker that dies, and gives up when one dies twice within seconds."""
+def jobs_command() -> list[str]:
+    """The command line of a job worker that ends with this process, also when this one is killed."""
+    return [sys.executable, "manage.py", "work", "--parent", str(os.getpid())]
+
+
+class Child:
+    """One child process, and what it has started in turn."""
 
     def __init__(self, line: list[str]) -> None:
         self.line = line
@@ -40,27 +47,11 @@ class Server:
         # A group of its own, so that its workers can be ended with it.
         return subprocess.Popen(self.line, cwd=settings.BASE_DIR, start_new_session=True)
 
-    def keep(self) -> int:
-        """Wait for the server to end, and start it again when it died; its exit code when it was stopped.
-
-        A server that keeps dying young is given up.
-        """
-        short_lives = 0
-        while True:
-            began = time.monotonic()
-            code = self.process.wait()
-            if code in (0, -signal.SIGTERM, -signal.SIGINT):
-                return 0
-            short_lives = short_lives + 1 if time.monotonic() - began < SHORT_LIFE_S else 1
-            if short_lives > SHORT_LIVES_AT_MOST:
-                return code
-            logger.error("the server ended with exit code %s; starting it again", code)
-            time.sleep(1)
-            self._end_group()
-            self.process = self._start()
+    def ask_to_end(self) -> None:
+        self.process.terminate()
 
     def stop(self) -> None:
-        self.process.terminate()
+        self.ask_to_end()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=STOPPED_WITHIN_S)
         self._end_group()
@@ -70,6 +61,78 @@ class Server:
         """End what is left of it, such as a worker that hangs."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
+
+
+class JobWorker(Child):
+    """Runs background jobs beside the server. It is never given up: requests can be served without it."""
+
+    def __init__(self, line: list[str]) -> None:
+        super().__init__(line)
+        self._began = time.monotonic()
+        self._pause_s = 1.0
+        self._starts_at: float | None = None  # when it is due to be started again; None while it runs
+
+    def look_after(self) -> None:
+        """Start it again some time after it died, later each time that it dies young."""
+        now = time.monotonic()
+        if self._starts_at is None and self.process.poll() is not None:
+            is_young = now - self._began < SHORT_LIFE_S
+            self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2) if is_young else 1.0
+            self._starts_at = now + self._pause_s
+            self._end_group()
+            logger.error("the job worker ended with exit code %s; starting it again", self.process.returncode)
+        elif self._starts_at is not None and now >= self._starts_at:
+            self.process = self._start()
+            self._began, self._starts_at = now, None
+
+    def stop(self) -> None:
+        if self._starts_at is None:
+            super().stop()
+
+
+class Server(Child):
+    """One server. Granian replaces a worker that dies, and gives up when one dies twice within seconds."""
+
+    jobs: JobWorker | None = None
+
+    def work(self, line: list[str]) -> None:
+        """Start a job worker that is looked after and ended with the server."""
+        self.jobs = JobWorker(line)
+
+    def keep(self) -> int:
+        """Wait for the server to end, and start it again when it died; its exit code when it was stopped.
+
+        A server that keeps dying young is given up.
+        """
+        short_lives = 0
+        while True:
+            began = time.monotonic()
+            code = self._wait()
+            if code in (0, -signal.SIGTERM, -signal.SIGINT):
+                return 0
+            short_lives = short_lives + 1 if time.monotonic() - began < SHORT_LIFE_S else 1
+            if short_lives > SHORT_LIVES_AT_MOST:
+                return code
+            logger.error("the server ended with exit code %s; starting it again", code)
+            self._end_group()
+            time.sleep(1)
+            self.process = self._start()
+
+    def _wait(self) -> int:
+        """Look after the job worker until the server ends; the server's exit code."""
+        while True:
+            try:
+                return self.process.wait(timeout=LOOKED_AFTER_EVERY_S)
+            except subprocess.TimeoutExpired:
+                if self.jobs is not None:
+                    self.jobs.look_after()
+
+    def stop(self) -> None:
+        if self.jobs is not None:
+            self.jobs.ask_to_end()  # both have the same time to finish what they do
+        super().stop()
+        if self.jobs is not None:
+            self.jobs.stop()
 
 
 @contextlib.contextmanager
@@ -82,4 +145,6 @@ def serving(line: list[str]) -> Iterator[Server]:
     except KeyboardInterrupt:
         sys.exit(0)
     finally:
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(ending, signal.SIG_IGN)  # asked twice, it would leave processes behind
         server.stop()

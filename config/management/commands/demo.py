@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from billing import catalogue
 from config import demo
 from config.management.commands.serve import check_port
-from config.server import Server, command, serving
+from config.server import Server, command, jobs_command, serving
 
 READY_WITHIN_S = 30
 
@@ -53,6 +53,7 @@ class Command(BaseCommand):
         with serving(command("127.0.0.1", settings.PORT)) as server:  # starts up while the tables are made
             call_command("migrate", verbosity=0)
             catalogue.load()
+            server.work(jobs_command())
             known = demo.demo_secrets()
             cast = demo.prepare(known)
             wait_until_ready(url, server)

@@ -7,22 +7,25 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from config.server import command, serving
+from config.server import command, jobs_command, serving
 
 
 class Command(BaseCommand):
-    help = "Serve Tollgate over HTTP with several worker processes."
+    help = "Serve Tollgate over HTTP with several worker processes, and run background jobs beside it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=settings.PORT)
         parser.add_argument("--workers", type=int, default=2)
         parser.add_argument("--threads", type=int, default=4, help="Per worker; each holds a connection.")
+        parser.add_argument("--no-jobs", action="store_true", help="Leave background jobs to others.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         check_port(options["host"], options["port"])
         line = command(options["host"], options["port"], options["workers"], options["threads"])
         with serving(line) as server:
+            if not options["no_jobs"]:
+                server.work(jobs_command())
             sys.exit(server.keep())
 
 
