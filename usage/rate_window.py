@@ -4,7 +4,7 @@ The promise: in no stretch of 60 s (half-open), wherever it begins, is more admi
 A limit of N lets N through at once; each of them makes room again 60 s later. What is admitted within
 half a second is kept as one group, which leaves as a whole with its youngest, so a bucket never holds
 more than 121 numbers, whatever the limit, and who sends evenly and without a pause gets at least 119 of
-120 parts of it. Up to 60 requests a minute in even steps are never joined, and lose nothing.
+120 parts of it. Up to 120 requests a minute in even steps are never joined, and lose nothing.
 
 Not chosen:
 GCRA with a burst of N: one number instead of 121, but after a quiet minute 2N - 1 pass within 60 s.
