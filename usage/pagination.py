@@ -153,8 +153,12 @@ def _beyond(instant: str, ids: tuple[str, ...], cursor: Cursor) -> Q:
     return Q(**{f"{instant}__{side}e": cursor.occurred_at}) & beyond
 
 
-def page_url(request: Request, cursor: Cursor | None) -> str | None:
-    """The absolute address of another page with the same filters."""
+def page_url(request: Request, cursor: object | None) -> str | None:
+    """The absolute address of another page with the same filters.
+
+    Args:
+        cursor: what the address carries as text; None where there is no such page.
+    """
     if cursor is None:
         return None
     query = request.query_params.copy()

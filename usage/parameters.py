@@ -13,7 +13,7 @@ from accounts.errors import Invalid
 from accounts.models import Account, Key, Member, normal_email
 from usage.models import Campaign, Model, Operation, Record, Refusal, Session, Status
 from usage.pagination import Listed
-from usage.queries import start_of, today
+from usage.queries import month_of, start_of, today
 
 PAGE_SIZE = 50
 PAGE_SIZE_AT_MOST = 500
@@ -76,18 +76,36 @@ def day_range(params: Mapping[str, str], account: Account, default_days: int) ->
     """
 
     start, end = date_range(params, account)
-    last = _whole_day(end, "to", account) if end else today(account) + timedelta(days=1)
-    first = _whole_day(start, "from", account) if start else last - timedelta(days=default_days)
+    advice = ", or granularity=hour"
+    last = _whole_day(end, "to", account, advice) if end else today(account) + timedelta(days=1)
+    first = _whole_day(start, "from", account, advice) if start else last - timedelta(days=default_days)
     return first, max(first, last)
 
 
-def _whole_day(limit: Bound, name: str, account: Account) -> date:
+def month_range(params: Mapping[str, str], account: Account) -> tuple[date, date]:
+    """`from` and `to` as local days, for totals that are kept by day; this calendar month without.
+
+    One alone: from that day until today, or from the beginning of the end's month.
+
+    Raises:
+        Invalid: as `day_range`.
+    """
+    start, end = date_range(params, account)
+    first, last = month_of(today(account))
+    if start is not None:
+        first, last = _whole_day(start, "from", account), today(account) + timedelta(days=1)
+    if end is not None:
+        last = _whole_day(end, "to", account)
+        first = first if start is not None else month_of(last - timedelta(days=1))[0]
+    return first, max(first, last)
+
+
+def _whole_day(limit: Bound, name: str, account: Account, advice: str = "") -> date:
     if limit.day is not None:
         return limit.day
     local = limit.instant.astimezone(account.zone)
     if local.time() != time.min:
-        message = f"{name} lies within a day of {account.time_zone}; give a date, or granularity=hour."
-        raise Invalid(name, message)
+        raise Invalid(name, f"{name} lies within a day of {account.time_zone}; give a date{advice}.")
     return local.date()
 
 

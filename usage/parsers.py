@@ -63,12 +63,20 @@ def _too_large() -> DomainError:
 
 
 def read_object(request: HttpRequest) -> dict:
-    """A JSON object of at most 20 levels, without NaN, NUL or lone surrogates.
+    """The JSON object in a request's body, as `decode_object` reads it.
 
     Raises:
         DomainError: 400 when the body is anything else, or what `read_body` raises.
     """
-    raw = read_body(request)
+    return decode_object(read_body(request))
+
+
+def decode_object(raw: bytes) -> dict:
+    """A JSON object of at most 20 levels, without NaN, NUL or lone surrogates.
+
+    Raises:
+        DomainError: 400 when it is anything else.
+    """
     try:
         value = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeError) as error:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from usage import api
+from usage import api, campaign_api
 
 urlpatterns = [
     path("", api.RecordUsage.as_view(), name="record-usage"),
@@ -10,5 +10,16 @@ urlpatterns = [
     path("trends/", api.Trends.as_view(), name="trends"),
     path("sessions/", api.Sessions.as_view(), name="sessions"),
     path("export/", api.Export.as_view(), name="export"),
+    path("campaigns/", campaign_api.Campaigns.as_view(), name="campaigns"),
+    path(
+        "campaigns/<str:campaign_id>/archive/",
+        campaign_api.ArchiveCampaign.as_view(),
+        name="archive-campaign",
+    ),
+    path(
+        "campaigns/<str:campaign_id>/restore/",
+        campaign_api.RestoreCampaign.as_view(),
+        name="restore-campaign",
+    ),
     path("<str:record_id>/reverse/", api.ReverseUsage.as_view(), name="reverse-usage"),
 ]

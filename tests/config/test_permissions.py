@@ -11,6 +11,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from accounts import keys
 from accounts.models import SCOPES, Account, User
 from tests.conftest import Api
+from usage.models import Campaign
 
 RECORD = {"operation": "api_call"}
 
@@ -39,6 +40,16 @@ ENDPOINTS = {
     "trends": Endpoint("usage/trends/"),
     "sessions": Endpoint("usage/sessions/"),
     "export": Endpoint("usage/export/"),
+    "campaigns": Endpoint("usage/campaigns/"),
+    "campaigns (create)": Endpoint(
+        "usage/campaigns/", "post", "usage:write", {"name": "summer"}, 201, session=False
+    ),
+    "archive-campaign": Endpoint(
+        "usage/campaigns/{campaign}/archive/", "post", "usage:write", session=False
+    ),
+    "restore-campaign": Endpoint(
+        "usage/campaigns/{campaign}/restore/", "post", "usage:write", session=False
+    ),
     "current": Endpoint("usage/current/"),
     "plans": Endpoint("billing/plans/", scope="billing:read", names_account=False),
     "prices": Endpoint("billing/prices/", scope="billing:read", names_account=False),
@@ -46,6 +57,7 @@ ENDPOINTS = {
     "estimate": Endpoint("billing/estimate/", "post", "billing:read", RECORD),
     "analytics": Endpoint("billing/analytics/", scope="billing:read"),
 }  # fmt: skip
+PARAMETERS = {"record": "<str:record_id>", "campaign": "<str:campaign_id>"}
 PUBLIC = {"schema": "schema/", "api-docs": "docs/", "health": "health/"}
 
 
@@ -61,8 +73,8 @@ def named_patterns(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[st
 def test_every_endpoint_is_in_this_file() -> None:
     found = dict(named_patterns(get_resolver()))
 
-    assert set(found.values()) == set(ENDPOINTS) | set(PUBLIC)
-    known = {e.path.format(record="<str:record_id>") for e in ENDPOINTS.values()} | set(PUBLIC.values())
+    assert set(found.values()) == {name.partition(" ")[0] for name in ENDPOINTS} | set(PUBLIC)
+    known = {e.path.format_map(PARAMETERS) for e in ENDPOINTS.values()} | set(PUBLIC.values())
     assert set(found) == {f"api/v1/{path}" for path in known}
 
 
@@ -71,16 +83,21 @@ def record(acme: Account, service_api: Api) -> str:
     return service_api.record(account=acme.public_id, **RECORD).json()["id"]
 
 
+@pytest.fixture
+def campaign(acme: Account) -> str:
+    return f"cmp_{Campaign.objects.create(account=acme, name='spring').pk}"
+
+
 Call = Callable[..., Any]
 
 
 @pytest.fixture
-def call(record: str) -> Call:
+def call(record: str, campaign: str) -> Call:
     """Ask an endpoint with an API key or a browser; `account` in the body of a record, else in the query."""
 
     def ask(endpoint: Endpoint, who: Api | Client, account: str | None = None) -> Any:
         client, headers = (who.client, who.headers) if isinstance(who, Api) else (who, {})
-        path = f"/api/v1/{endpoint.path.format(record=record)}"
+        path = f"/api/v1/{endpoint.path.format(record=record, campaign=campaign)}"
         if endpoint.method == "get":
             return client.get(path, {"account": account} if account else {}, headers=headers)
         body = {**(endpoint.body or {}), **({"account": account} if account else {})}
@@ -248,6 +265,29 @@ def test_a_record_that_is_not_there_is_404(service_api: Api, record_id: str) -> 
     response = service_api.post(f"usage/{record_id}/reverse/", {"reason": "a test"})
 
     assert (response.status_code, response.json()["error"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("act", ["archive", "restore"])
+@pytest.mark.parametrize(
+    "campaign_id", ["cmp_0", "cmp_999999", "1", "rec_1", "cmp_", "cmp_1x", "cmp_²", "x" * 300]
+)
+def test_a_campaign_that_is_not_there_is_404(acme_api: Api, act: str, campaign_id: str) -> None:
+    response = acme_api.post(f"usage/campaigns/{campaign_id}/{act}/", {})
+
+    assert (response.status_code, response.json()["error"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("act", ["archive", "restore"])
+def test_another_accounts_campaign_does_not_exist(
+    campaign: str, charlie: User, charlie_api: Api, service_api: Api, act: str
+) -> None:
+    own = {"account": charlie.personal_account.public_id}
+
+    for response in (
+        charlie_api.post(f"usage/campaigns/{campaign}/{act}/", {}),
+        service_api.post(f"usage/campaigns/{campaign}/{act}/", own),
+    ):
+        assert (response.status_code, response.json()["error"]) == (404, "not_found")
 
 
 def test_a_session_works_in_the_account_that_it_names(acme: Account, alice: User) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import yaml
 from django.test import Client
+from django.utils import timezone
 from drf_spectacular.validation import validate_schema
 
 from accounts.models import Account
 from tests.conftest import Api
+from usage.models import Operation, Refusal
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,9 +63,10 @@ def test_every_endpoint_but_the_public_ones_asks_for_a_key(schema: dict[str, Any
                 assert ways == set()
             else:
                 assert "apiKey" in ways
-                assert ("browserSession" in ways) == (
-                    operation["operationId"] not in ("recordUsage", "reverseUsage")
-                )
+                assert ("browserSession" in ways) == (operation["operationId"] not in KEYS_ONLY)
+
+
+KEYS_ONLY = ("recordUsage", "reverseUsage", "createCampaign", "archiveCampaign", "restoreCampaign")
 
 
 def test_every_operation_has_an_id_and_a_summary_of_its_own(schema: dict[str, Any]) -> None:
@@ -119,15 +122,18 @@ def assert_described(schema: dict[str, Any], part: dict[str, Any], value: Any, w
 
 
 READS = (
-    "usage/current/", "usage/history/", "usage/trends/", "usage/sessions/", "billing/plans/",
-    "billing/prices/", "billing/subscription/", "billing/analytics/", "health/",
+    "usage/current/", "usage/history/", "usage/trends/", "usage/sessions/", "usage/campaigns/",
+    "billing/plans/", "billing/prices/", "billing/subscription/", "billing/analytics/", "health/",
 )  # fmt: skip
 
 
 @pytest.fixture
 def used(acme: Account, acme_api: Api) -> Api:
-    acme_api.record(operation="api_call", session="s", latency_ms=5, metadata={"a": 1})
+    acme_api.record(operation="api_call", session="s", campaign="c", latency_ms=5, metadata={"a": 1})
     acme_api.record(operation="dream", quantities={"sheep": 1})
+    now, operation = timezone.now(), Operation.objects.get(slug="dream")
+    counted = {"local_day": now.date(), "key_id": 0, "operation_id": operation.pk, "attempts": 2}
+    Refusal.objects.create(account_id=acme.pk, minute=now.replace(second=0, microsecond=0), **counted)
     return acme_api
 
 
