@@ -86,6 +86,8 @@ def make_key(
     expires_at: datetime | None = None,
     created_by: User | None = None,
     token: str | None = None,
+    requests_per_minute: int | None = None,
+    tokens_per_minute: int | None = None,
 ) -> tuple[Key, str]:
     """Make a key; the second value is the key itself, which cannot be had again.
 
@@ -93,6 +95,7 @@ def make_key(
         account: whose key it is; None makes a service key.
         scopes: every scope the kind of key may have, when None.
         token: a key from `new_token`, for who must know it before it is stored.
+        requests_per_minute, tokens_per_minute: its own limits; None is none of its own.
     """
     if len(name) > NAME_AT_MOST:
         raise Invalid("name", f"The name of a key has at most {NAME_AT_MOST} characters.", "too_long")
@@ -107,6 +110,8 @@ def make_key(
         scopes=check_scopes(wanted, service=service),
         expires_at=expires_at,
         created_by=created_by,
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
     )
     return key, token
 
@@ -118,9 +123,16 @@ def revoke(key: Key) -> None:
 
 
 def rotate(key: Key, *, overlap: timedelta, created_by: User | None = None) -> tuple[Key, str]:
-    """Make a successor with the same account, name and scopes; the old key lives on for `overlap`."""
+    """Make a successor with the same account, name, scopes and limits; the old key lives on for `overlap`."""
     ends_at = timezone.now() + overlap
-    successor = make_key(key.account, name=key.name, scopes=key.scopes, created_by=created_by)
+    successor = make_key(
+        key.account,
+        name=key.name,
+        scopes=key.scopes,
+        created_by=created_by,
+        requests_per_minute=key.requests_per_minute,
+        tokens_per_minute=key.tokens_per_minute,
+    )
     # Only ever shorten: a key that already ends sooner keeps its end.
     unlimited_or_later = Q(expires_at=None) | Q(expires_at__gt=ends_at)
     Key.objects.filter(unlimited_or_later, pk=key.pk).update(expires_at=ends_at)

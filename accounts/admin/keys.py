@@ -21,6 +21,7 @@ from accounts.admin.fields import OptionalReasonForm, UtcDateTimeField
 from accounts.errors import Invalid
 from accounts.models import SCOPES, SERVICE_ONLY_SCOPES, Account, Key
 
+LIMITS = ("requests_per_minute", "tokens_per_minute")
 KEY_STATES = {"active": "good", "expired": "warn", "revoked": "bad"}
 OVERLAPS = {
     0: "none: the old key stops now",
@@ -54,7 +55,7 @@ class NewKeyForm(forms.ModelForm):
 
     class Meta:
         model = Key
-        fields = ("account", "name", "scopes", "expires_at")
+        fields = ("account", "name", "scopes", "expires_at", *LIMITS)
         help_texts = {
             "account": "Whose key it is. Empty makes a service key, which acts for every account.",
             "name": "What uses it, such as: production server.",
@@ -75,10 +76,10 @@ class NewKeyForm(forms.ModelForm):
         return expires_at
 
 
-class KeyNameForm(forms.ModelForm):
+class KeyForm(forms.ModelForm):
     class Meta:
         model = Key
-        fields = ("name",)
+        fields = ("name", *LIMITS)
 
 
 class RotationForm(OptionalReasonForm):
@@ -126,7 +127,7 @@ class KeyKindFilter(admin.SimpleListFilter):
 
 @admin.register(Key)
 class KeyAdmin(TollgateAdmin):
-    """After it is made, only a key's name changes; making, rotating and revoking are in the audit trail."""
+    """After it is made, only a key's name and limits change; every change is in the audit trail."""
 
     list_display = ("prefix_shown", "name", "whose", "state", "scopes_shown", "used", "expires", "made")
     list_select_related = ("account",)
@@ -148,13 +149,14 @@ class KeyAdmin(TollgateAdmin):
     )
     fieldsets = (
         (None, {"fields": (("prefix_shown", "state"), "name", "whose", "scopes_shown")}),
+        ("Limits", {"fields": (LIMITS,)}),
         ("When", {"fields": (("made", "maker"), ("expires", "revoked"), "used")}),
     )
     add_fieldsets = (
         (
             None,
             {
-                "fields": ("account", "name", "scopes", "expires_at"),
+                "fields": ("account", "name", "scopes", "expires_at", LIMITS),
                 "description": "The key is shown once, on the next page. Only its hash is stored.",
             },
         ),
@@ -186,9 +188,7 @@ class KeyAdmin(TollgateAdmin):
         return linked(key.created_by) if key.created_by else "–"
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        return super().get_form(
-            request, obj, change, **{**kwargs, "form": KeyNameForm if obj else NewKeyForm}
-        )
+        return super().get_form(request, obj, change, **{**kwargs, "form": KeyForm if obj else NewKeyForm})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return self.readonly_fields if obj else ()
@@ -209,7 +209,7 @@ class KeyAdmin(TollgateAdmin):
         if change:
             super().save_model(request, obj, form, change)
             return
-        values = {name: form.cleaned_data[name] for name in ("name", "scopes", "expires_at")}
+        values = {name: form.cleaned_data[name] for name in ("name", "scopes", "expires_at", *LIMITS)}
         made, token = keys.make_key(form.cleaned_data["account"], created_by=request.user, **values)  # type: ignore[arg-type]
         obj.__dict__.update(made.__dict__)
         obj.token_shown_once = token  # type: ignore[attr-defined]
@@ -256,7 +256,7 @@ class KeyAdmin(TollgateAdmin):
             return self._shown_once(request, made, token, "Key rotated")
         act = Act(
             title=f"Rotate {key.prefix}…?",
-            text="A new key is made with the same account, name and scopes, and is shown once.",
+            text="A new key is made with the same account, name, scopes and limits, and is shown once.",
             facts=key_facts(key),
             submit="Rotate key",
         )
@@ -294,7 +294,8 @@ def _not_revoked(object_id: Any) -> bool:
 def described(key: Key) -> dict[str, object]:
     """A key as the audit trail keeps it."""
     expires = key.expires_at.isoformat() if key.expires_at else None
-    return {"prefix": key.prefix, "name": key.name, "scopes": key.scopes, "expires_at": expires}
+    limits = {name: value for name in LIMITS if (value := getattr(key, name)) is not None}
+    return {"prefix": key.prefix, "name": key.name, "scopes": key.scopes, "expires_at": expires, **limits}
 
 
 def key_facts(key: Key) -> list[tuple[str, object]]:

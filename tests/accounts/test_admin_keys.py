@@ -1,4 +1,4 @@
-"""API keys in the admin: shown once, renamed, rotated and revoked."""
+"""API keys in the admin: shown once, renamed, limited, rotated and revoked."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -82,7 +82,32 @@ def test_an_end_in_the_past_is_refused(admin: Client, acme: Account):
     assert not Key.objects.exists()
 
 
-def test_only_the_name_of_a_key_changes(admin: Client, acme: Account):
+def test_a_key_is_made_with_limits_of_its_own(admin: Client, acme: Account):
+    limits = {"requests_per_minute": "60", "tokens_per_minute": "10000"}
+    answer = admin.post(ADD, {"account": acme.pk, "scopes": ["usage:write"], **limits})
+    caller = keys.check(TOKEN.findall(answer.content.decode())[0])
+    assert (caller.requests_per_minute, caller.tokens_per_minute) == (60, 10_000)
+    entry = AuditEntry.objects.get(action="key.made")
+    assert entry.after is not None
+    assert (entry.after["requests_per_minute"], entry.after["tokens_per_minute"]) == (60, 10_000)
+
+
+def test_the_limits_of_a_key_change_and_are_taken_away(admin: Client, acme: Account):
+    key, _ = keys.make_key(acme, name="app", requests_per_minute=60)
+    admin.post(page_of(key), {"name": "app", "requests_per_minute": "", "tokens_per_minute": "500"})
+    found = Key.objects.get()
+    assert (found.requests_per_minute, found.tokens_per_minute) == (None, 500)
+    entry = AuditEntry.objects.get(action="key.changed")
+    assert entry.before == {"requests_per_minute": 60, "tokens_per_minute": None}
+
+
+def test_a_limit_below_0_is_refused(admin: Client, acme: Account):
+    key, _ = keys.make_key(acme)
+    answer = admin.post(page_of(key), {"name": "app", "requests_per_minute": "-1"})
+    assert "greater than or equal to 0" in answer.content.decode()
+
+
+def test_only_the_name_and_the_limits_of_a_key_change(admin: Client, acme: Account):
     key, _ = keys.make_key(acme, name="old", scopes=["usage:read"])
     admin.post(page_of(key), {"name": "new", "scopes": ["usage:write"], "account": "", "prefix": "tg_live_x"})
     found = Key.objects.get()

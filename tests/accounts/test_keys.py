@@ -145,6 +145,14 @@ def test_a_rotated_key_lives_on_for_the_overlap(acme: Account) -> None:
     assert successor.expires_at is None
 
 
+def test_rotation_keeps_the_limits(acme: Account) -> None:
+    key, _ = keys.make_key(acme, requests_per_minute=60, tokens_per_minute=0)
+
+    caller = keys.check(keys.rotate(key, overlap=timedelta(hours=1))[1])
+
+    assert (caller.requests_per_minute, caller.tokens_per_minute) == (60, 0)
+
+
 def test_rotation_never_lengthens_a_life(acme: Account) -> None:
     with time_machine.travel(NOW, tick=False):
         soon = NOW + timedelta(minutes=1)

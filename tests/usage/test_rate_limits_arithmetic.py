@@ -28,7 +28,8 @@ def take(window: Window, cost: int, limit: int, now: int) -> int:
 
 def run(tries: list[tuple[int, int]], limit: int) -> list[tuple[int, int]]:
     """The instants and amounts that were admitted."""
-    window, now, admitted = Window(), 0, []
+    window, now = Window(), 0
+    admitted: list[tuple[int, int]] = []
     for pause, cost in tries:
         now += pause
         if cost <= limit and take(window, cost, limit, now) == 0:
@@ -48,7 +49,8 @@ def test_no_60_seconds_admit_more_than_the_limit(tries: list[tuple[int, int]], l
 def test_who_kept_to_the_limit_for_60_and_a_half_seconds_is_admitted(
     tries: list[tuple[int, int]], limit: int
 ) -> None:
-    window, now, admitted = Window(), 0, []
+    window, now = Window(), 0
+    admitted: list[tuple[int, int]] = []
     for pause, cost in tries:
         now += pause
         lately = sum(amount for at, amount in admitted if at > now - MINUTE_NS - GROUP_NS)
