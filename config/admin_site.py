@@ -1,5 +1,6 @@
 """The admin's frame: sidebar and first page by task, across all apps."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,8 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
+
+from usage.models import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,11 @@ class Entry:
     icon: str
     text: str
     title: str = ""
+    alarm: Callable[[], int] | None = None  # how many of its rows somebody should look at
+
+
+def dead_jobs() -> int:
+    return Job.objects.filter(state=Job.State.DEAD)[:1_000].count()
 
 
 TASKS: dict[str, tuple[Entry, ...]] = {
@@ -54,7 +62,7 @@ TASKS: dict[str, tuple[Entry, ...]] = {
         Entry("billing.Subscription", "card_membership", "Which account is on which plan"),
     ),
     "Background work": (
-        Entry("usage.Job", "manufacturing", "What waits, runs or died; retry it"),
+        Entry("usage.Job", "manufacturing", "What waits, runs or died; retry it", alarm=dead_jobs),
         Entry("usage.Schedule", "schedule", "When recurring jobs run next"),
     ),
 }
@@ -81,7 +89,9 @@ def _item(request: HttpRequest, entry: Entry) -> dict[str, Any] | None:
     title = entry.title or str(model._meta.verbose_name_plural).capitalize()
     add = reverse(f"{name}_add") if can_add else None
     link = reverse(f"{name}_changelist") if can_view else add
-    return {"title": title, "icon": entry.icon, "link": link, "text": entry.text, "add": add}
+    item = {"title": title, "icon": entry.icon, "link": link, "text": entry.text, "add": add}
+    alarms = entry.alarm() if entry.alarm and can_view else 0
+    return {**item, "badge": alarms} if alarms else item
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ class Worker:
         Raises:
             django.db.Error, DomainError: the database cannot be used.
         """
-        close_old_connections()
+        _close_old_connections()
         self._tick()
         job = queue.claim(self.name, self.lease)
         if job is not None:
@@ -103,6 +103,12 @@ class Worker:
             time.sleep(NAP_S)
 
 
+def _close_old_connections() -> None:
+    """Drop connections that were lost or are old; who drains inside a transaction keeps its own."""
+    if not connection.in_atomic_block:
+        close_old_connections()
+
+
 def drain() -> int:
     """Run everything that is due in this process; how many steps that were."""
     return Worker().drain()
@@ -121,10 +127,10 @@ def run(job: Job, lease: timedelta) -> None:
         if isinstance(outcome, Again):
             queue.check_arguments(definition, outcome.arguments)
     except Exception as error:
-        close_old_connections()  # it may have failed because its connection was lost
+        _close_old_connections()  # it may have failed because its connection was lost
         _failed(job, error, definition.attempts)
         return
-    close_old_connections()
+    _close_old_connections()
     ours = queue.go_on(job, outcome) if isinstance(outcome, Again) else queue.finish(job)
     if not ours:
         logger.warning("%s was taken over by another worker while it ran", job)
