@@ -1,19 +1,25 @@
 """What stands beside the ledger: sessions, campaigns, details, reversals and replayed traces."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.decorators import display
+from unfold.decorators import action, display
 
+from accounts import audit
+from accounts.admin.acts import Act, act_page, known_id, object_or_404
 from accounts.admin.base import TollgateAdmin, ViewOnly
-from accounts.admin.display import code, linked, moment_column
+from accounts.admin.display import code, linked, moment_column, page_of
+from accounts.admin.fields import OptionalReasonForm
 from accounts.admin.paging import CappedList
+from usage import campaigns
 from usage.admin.ledger import indented
 from usage.admin.ledger_search import RECORD_NAME, matching_accounts
 from usage.models import Campaign, RecordDetail, Replay, Reversal, Session
@@ -79,15 +85,32 @@ class SessionAdmin(OfAnAccount, ViewOnly, TollgateAdmin):
         return records_link(urlencode({"q": session.name, "account__id__exact": session.account_id}))
 
 
+class ArchivedFilter(admin.SimpleListFilter):
+    """Campaigns that lists show, or those that were archived."""
+
+    title = "state"
+    parameter_name = "archived"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("no", "active"), ("yes", "archived")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        if self.value() in ("no", "yes"):
+            return queryset.filter(archived_at__isnull=self.value() == "no")
+        return queryset
+
+
 @admin.register(Campaign)
 class CampaignAdmin(OfAnAccount, TollgateAdmin):
-    """Made by the first record that names one; here it is only archived."""
+    """Made by its account or the first record that names it; here it is only archived and restored."""
 
     list_display = ("name", "account_link", "archived")
     list_display_links = ("name",)
     search_fields = ("name",)
     search_help_text = "Whole name, or account"
     empty_text = "A campaign is made by the first record that names one."
+    list_filter = (*OfAnAccount.list_filter, ArchivedFilter)
+    actions_detail = ("archive", "restore")
     fields = ("name", "account_link", "archived_at")
     readonly_fields = ("name", "account_link")
 
@@ -99,6 +122,60 @@ class CampaignAdmin(OfAnAccount, TollgateAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Records and totals name it."""
         return False
+
+    def has_archive_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return self.has_change_permission(request) and _is_archived(object_id) is not True
+
+    def has_restore_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return self.has_change_permission(request) and _is_archived(object_id) is not False
+
+    @action(description="Archive", url_path="archive", permissions=["archive"], icon="archive")
+    def archive(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        text = "Lists leave it out unless asked for it. Records that name it are still taken."
+        return self._moved(request, object_id, campaigns.archive, ("Archive", "archived", text))
+
+    @action(description="Restore", url_path="restore", permissions=["restore"], icon="unarchive")
+    def restore(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        text = "Lists show it again."
+        return self._moved(request, object_id, campaigns.restore, ("Restore", "restored", text))
+
+    def _moved(
+        self, request: HttpRequest, object_id: str, move: Callable, words: tuple[str, str, str]
+    ) -> HttpResponse:
+        """The page that asks, or on POST the move with its entry in the audit trail.
+
+        Args:
+            words: what the button says, what has happened then, and what it means.
+        """
+        verb, done, text = words
+        campaign: Campaign = object_or_404(self, request, object_id)
+        form = OptionalReasonForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            with transaction.atomic():
+                move(campaign.account, campaigns.campaign_id_text(campaign.pk))
+                audit.write(
+                    f"campaign.{done}",
+                    actor=request.user,  # type: ignore[arg-type]
+                    account=campaign.account,
+                    subject=str(campaign),
+                    reason=form.cleaned_data["reason"],
+                    request=request,
+                )
+            messages.success(request, f"{campaign} is {done}.")
+            return HttpResponseRedirect(page_of(campaign))
+        act = Act(
+            title=f"{verb} {campaign}?",
+            text=text,
+            facts=[("Account", str(campaign.account))],
+            submit=f"{verb} campaign",
+        )
+        return act_page(self, request, campaign, act, form)
+
+
+def _is_archived(object_id: Any) -> bool | None:
+    """Whether the campaign of an address is archived; None when there is none, or no page of one."""
+    found = Campaign.objects.filter(pk=known_id(object_id)).values_list("archived_at").first()
+    return None if found is None else found[0] is not None
 
 
 @admin.register(RecordDetail)
