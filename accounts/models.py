@@ -149,15 +149,15 @@ class Account(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def clean(self) -> None:
-        self.external_id = self.external_id or None
-
     def save(self, *args: object, **kwargs: object) -> None:
         if not self._state.adding and kwargs.get("update_fields") is None and not kwargs.get("force_insert"):
             # A counter that others move meanwhile must not be set back.
             names = [field.name for field in self._meta.concrete_fields if not field.primary_key]
             kwargs["update_fields"] = [name for name in names if name != "revision"]
         super().save(*args, **kwargs)  # type: ignore[arg-type]
+
+    def clean(self) -> None:
+        self.external_id = self.external_id or None
 
     @property
     def zone(self) -> ZoneInfo:

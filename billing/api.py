@@ -15,13 +15,13 @@ from rest_framework.views import APIView
 from accounts.authentication import account_of, caller_of
 from accounts.models import Account
 from billing import analytics, schema
-from billing.models import Plan, Subscription
-from billing.plans import notice_of, plan_of
-from usage import events, parameters, queries
+from billing.models import Plan
+from billing.plans import notice_of, period_of, plan_in_force, subscription_of
+from usage import events, parameters, queries, quota_status
 from usage import price_book as price_books
 from usage.costs import total
 from usage.estimates import estimate
-from usage.fields import COST_PLACES, QUANTITY_PLACES, amount_text, quantity_text, scale_up
+from usage.fields import amount_text
 from usage.models import PricingConfig
 from usage.parsers import JSON, read_body, sent_as
 from usage.representation import instant_text
@@ -49,8 +49,11 @@ def is_held_already(request: Request, etag: str) -> bool:
 
 
 def current(account: Account) -> dict[str, Any]:
-    """What `usage/current` answers. Meters are counted by calendar month; plans limit nothing yet."""
-    plan = plan_of(account)
+    """What `usage/current` answers: plan, period, meters, and the calendar month's summary and cost."""
+    now = timezone.now()
+    subscription = subscription_of(account)
+    plan = plan_in_force(subscription, now)
+    period = period_of(subscription, now)
     start, end = queries.month_of(queries.today(account))
     lifetime = queries.cost(account)
     book = lifetime.book
@@ -58,12 +61,9 @@ def current(account: Account) -> dict[str, Any]:
     month = total((entry.cost for entry in summary.by_operation.values()), book)
     return {
         "account": account.public_id,
-        "plan": None if plan is None else plan_named(plan),
-        "period": {
-            "start": instant_text(queries.start_of(start, account)),
-            "end": instant_text(queries.start_of(end, account)),
-        },
-        "meters": [_meter(meter) for meter in queries.meters(account, summary.by_operation, book)],
+        "plan": plan_named(plan),
+        "period": {"start": instant_text(period.start), "end": instant_text(period.end)},
+        "meters": [meter.as_json() for meter in quota_status.everything(account, now, book)],
         "summary": {
             "operations": summary.operations,
             "references": summary.references,
@@ -82,30 +82,6 @@ def current(account: Account) -> dict[str, Any]:
 
 def plan_named(plan: Plan) -> dict[str, str]:
     return {"code": plan.code, "name": plan.name, "description": plan.description}
-
-
-def _meter(meter: queries.MeterTotal) -> dict[str, Any]:
-    if meter.aggregation == "cost":
-        used = amount_text(scale_up(meter.used, COST_PLACES))
-    else:
-        used = quantity_text(scale_up(meter.used, QUANTITY_PLACES))
-    return {
-        "meter": meter.slug,
-        "name": meter.name,
-        "unit": meter.unit,
-        "scope": "account",
-        "used": used,
-        "reserved": "0",
-        "limit": None,
-        "included": None,
-        "overage": None,
-        "remaining": None,
-        "percentage": None,
-        "state": "ok",
-        "enforcement": "none",
-        "window": meter.window,
-        "resets_at": instant_text(meter.resets_at),
-    }
 
 
 class Estimate(APIView):
@@ -218,12 +194,20 @@ class SubscriptionView(APIView):
     @extend_schema(**schema.SUBSCRIPTION)
     def get(self, request: Request) -> Response:
         account = account_of(request)
-        subscription = Subscription.objects.select_related("plan").filter(account=account).first()
+        subscription = subscription_of(account)
+        now = timezone.now()
+        plan, period = plan_in_force(subscription, now), period_of(subscription, now)
+        following = subscription.next_plan if plan == subscription.plan else None
         return Response(
             {
                 "account": account.public_id,
-                "plan": plan_document(subscription.plan) if subscription else None,
-                "started_at": instant_text(subscription.started_at) if subscription else None,
+                "plan": plan_document(plan),
+                "started_at": instant_text(subscription.started_at),
+                "period": {"start": instant_text(period.start), "end": instant_text(period.end)},
+                "next_plan": None if following is None else plan_named(following),
+                "next_at": None
+                if following is None or subscription.next_at is None
+                else instant_text(subscription.next_at),
             }
         )
 

@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers as s
 
+from usage.quota_schema import MeterState
 from usage.schema import ACCOUNT, CostLine, Money, UsageEvent, problems, query
 
 
@@ -17,24 +18,6 @@ class PlanName(s.Serializer):
 class Period(s.Serializer):
     start = s.DateTimeField()
     end = s.DateTimeField()
-
-
-class MeterState(s.Serializer):
-    meter = s.CharField()
-    name = s.CharField()
-    unit = s.CharField()
-    scope = s.CharField()
-    used = s.CharField()
-    reserved = s.CharField()
-    limit = s.CharField(allow_null=True)
-    included = s.CharField(allow_null=True)
-    overage = s.CharField(allow_null=True)
-    remaining = s.CharField(allow_null=True)
-    percentage = s.CharField(allow_null=True)
-    state = s.ChoiceField(["ok", "warning", "exceeded"])
-    enforcement = s.ChoiceField(["hard", "soft", "none"])
-    window = s.CharField()
-    resets_at = s.DateTimeField()
 
 
 class OperationSum(s.Serializer):
@@ -126,8 +109,11 @@ class PriceList(s.Serializer):
 
 class SubscriptionState(s.Serializer):
     account = s.CharField()
-    plan = PlanDetail(allow_null=True)
-    started_at = s.DateTimeField(allow_null=True)
+    plan = PlanDetail()
+    started_at = s.DateTimeField()
+    period = Period()
+    next_plan = PlanName(allow_null=True, help_text="Follows at next_at, the end of the billing period.")
+    next_at = s.DateTimeField(allow_null=True)
 
 
 class AnalyticsRow(s.Serializer):

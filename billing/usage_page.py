@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from django.utils import timezone
+
 from accounts.models import Account
 from billing.models import Plan
 from billing.plans import notice_of, plan_of
-from usage import charts, formatting, queries
+from usage import charts, formatting, queries, quota_status
 from usage.costs import Cost
 from usage.price_book import PriceBook
-from usage.queries import MeterTotal, OperationTotal, Summary
+from usage.queries import OperationTotal, Summary
+from usage.quota_status import MeterStatus
 
 CALLS = 10
 
@@ -85,7 +88,7 @@ class UsagePage:
     summary: Summary
     unpriced: int
     operations: list[UsedOperation]
-    meters: list[MeterTotal]
+    meters: list[MeterStatus]
     chart: CostChart
     calls: list[Call]
 
@@ -115,7 +118,7 @@ def load(account: Account) -> UsagePage:
         summary=summary,
         unpriced=sum(total.unpriced for total in summary.by_operation.values()),
         operations=[used_operation(total, account) for total in summary.by_operation.values()],
-        meters=queries.meters(account, summary.by_operation, book),
+        meters=quota_status.everything(account, timezone.now(), book),
         chart=cost_chart(between(lifetime, start, end), start, end, today, account),
         calls=[call(record, account, book) for record in queries.last_records(account, CALLS, book)],
     )

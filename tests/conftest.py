@@ -16,7 +16,7 @@ from django.test import Client
 from accounts import keys, references
 from accounts.lifecycle import open_business_account
 from accounts.models import Account, Member, Permit, User
-from usage import dictionaries, price_book, rate_limits, rollups
+from usage import balances, dictionaries, price_book, quota_state, rate_limits, rollups
 
 DATA = Path(__file__).parent / "data"
 
@@ -35,6 +35,7 @@ def forget_everything() -> None:
     dictionaries.forget_all()
     price_book.forget()
     rate_limits.forget_all()
+    quota_state.forget_all()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -137,4 +138,4 @@ def worked_examples() -> dict:
 def totals_agree(db: None) -> Iterator[None]:
     """After the test, every total agrees with the ledger."""
     yield
-    assert [str(drift) for drift in rollups.verify()] == []
+    assert [str(drift) for drift in (*rollups.verify(), *balances.verify())] == []

@@ -1,5 +1,6 @@
 """The REST endpoints of usage: record, reverse, history, trends, sessions, export."""
 
+from datetime import datetime
 from typing import Any
 
 from django.http import StreamingHttpResponse
@@ -15,12 +16,13 @@ from accounts.keys import Caller
 from accounts.references import find_account
 from usage import events, exports, ledger, parameters, schema, trends
 from usage import price_book as price_books
-from usage.ingestion import Outcome, record_events
+from usage.ingestion import record_events
+from usage.insertion import Outcome
 from usage.models import Record
 from usage.pagination import page_url, parse_cursor, read_page
 from usage.parsers import JSON, NDJSON, read_body, read_object, sent_as
-from usage.refusal_rows import represent_entry
 from usage.rate_tokens import take_recorded_tokens
+from usage.refusal_rows import represent_entry
 from usage.representation import parse_record_id, read_rows, represent, row_of_entry
 from usage.sessions import SHOWN_AT_MOST, most_active
 
@@ -50,14 +52,24 @@ class RecordUsage(APIView):
         caller = caller_of(request)
         now = timezone.now()
         outcome = record_events([event], caller, now=now)[0]
-        if outcome.error is not None:
-            raise outcome.error
-        book = price_books.remembered()
-        if outcome.is_new and outcome.entry is not None:
-            row = row_of_entry(outcome.entry, outcome.record_id or 0, now, caller.key_prefix)
-            return Response(represent(row, book), status=201)
-        known = Record.objects.filter(pk=outcome.record_id or 0)
-        return Response(represent(read_rows(known)[0], book), status=200)
+        record, is_new = answer_of(outcome, caller, now)
+        return Response(record, status=201 if is_new else 200)
+
+
+def answer_of(outcome: Outcome, caller: Caller, now: datetime) -> tuple[dict[str, Any], bool]:
+    """The record behind the outcome of a single event, and whether it is new.
+
+    Raises:
+        DomainError: the event was refused.
+    """
+    if outcome.error is not None:
+        raise outcome.error
+    book = price_books.remembered()
+    if outcome.is_new and outcome.entry is not None:
+        row = row_of_entry(outcome.entry, outcome.record_id or 0, now, caller.key_prefix)
+        return represent(row, book), True
+    known = Record.objects.filter(pk=outcome.record_id or 0)
+    return represent(read_rows(known)[0], book), False
 
 
 def idempotency_key(request: Request) -> str | None:

@@ -44,6 +44,8 @@ class Entry:
     cost: int | None = 0
     priced: bool = True
     detail: tuple | None = None
+    moves: tuple = ()  # what it adds to balances (usage.admission)
+    denial: DomainError | None = None  # why it is not permitted, whatever the balances hold
     refusal: DomainError | None = None  # why it cannot be recorded now, unless it was recorded before
 
     @property

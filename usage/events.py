@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -74,8 +74,15 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     metadata: msgspec.Raw = ABSENT
 
 
+class Announcement(Event, forbid_unknown_fields=True, kw_only=True):
+    """The body of a check or a reservation: a record's, and how long the room is to be held."""
+
+    ttl_seconds: Annotated[int, Meta(ge=1, le=3600)] = 300
+
+
 _TEXT_FIELDS = tuple(f for f in Event.__struct_fields__ if f not in ("quantities", "cost", "metadata"))
 _one = msgspec.json.Decoder(Event)
+_announcement = msgspec.json.Decoder(Announcement)
 _many = msgspec.json.Decoder(list[Event])
 _raw_items = msgspec.json.Decoder(list[msgspec.Raw])
 _QUANTITY = re.compile(rb'"(\d{1,13})(?:\.(\d{1,4}))?"|(\d{1,13})(?:\.(\d{1,4}))?')
@@ -83,6 +90,7 @@ _AMOUNT = re.compile(rb'"(\d{1,13})(?:\.(\d{1,10}))?"|(\d{1,13})(?:\.(\d{1,10}))
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 Item = Event | DomainError
+E = TypeVar("E", bound=Event)
 
 
 def decode_one(raw: bytes) -> Event:
@@ -91,8 +99,17 @@ def decode_one(raw: bytes) -> Event:
     Raises:
         DomainError: 400 with the field at fault.
     """
+    return _decode(_one, raw)
+
+
+def decode_announcement(raw: bytes) -> Announcement:
+    """The announced usage in a JSON object; errors as in `decode_one`."""
+    return _decode(_announcement, raw)
+
+
+def _decode(decoder: msgspec.json.Decoder[E], raw: bytes) -> E:
     try:
-        event = _one.decode(raw)
+        event = decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise _explain(error) from error
     if _may_hold_nul(raw):

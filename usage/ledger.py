@@ -9,25 +9,39 @@ from django.utils import timezone
 from accounts.append_only import permit
 from accounts.errors import DomainError, Invalid
 from accounts.models import Account
-from usage import retrying
+from usage import admission, balances, retrying
+from usage import price_book as price_books
+from usage.counting import part_of
 from usage.events import event_hash
 from usage.fields import COST_PLACES
-from usage.ingestion import is_overflow, lines_text
+from usage.ingestion import is_overflow
+from usage.insertion import lines_text
 from usage.locks import lock_accounts
 from usage.models import (
+    Balance,
     Campaign,
+    Hold,
+    Quota,
     Record,
     RecordDetail,
+    Refusal,
     Replay,
+    Reservation,
     Reversal,
     Rollup,
     RollupUnit,
     Session,
+    Terms,
+    Window,
 )
 from usage.rollups import Fact, Totals
 
 REASON_AT_MOST = 2_000
 DELETED_AT_ONCE = 5_000
+TABLES = (
+    *(RecordDetail, Reversal, Record, Rollup, RollupUnit, Session, Campaign, Replay),
+    *(Hold, Reservation, Balance, Window, Quota, Terms, Refusal),
+)
 
 
 def reverse(
@@ -61,8 +75,8 @@ def _reverse(record: Record, reason: str, key_id: int | None, sent_with: str) ->
     undone = _negated(record, sent_with)
     try:
         with transaction.atomic():
-            _, zones = lock_accounts([record.account_id])
-            if record.account_id not in zones:
+            _, locked = lock_accounts([record.account_id])
+            if record.account_id not in locked:
                 raise DomainError("unknown_account", "This account has been deleted.", 404)
             # Plain inserts: the reversal's own key must not look like a duplicate event.
             undone.save(force_insert=True)
@@ -73,9 +87,14 @@ def _reverse(record: Record, reason: str, key_id: int | None, sent_with: str) ->
                 key_id=key_id,
                 reason=reason,
             )
+            fact = _fact(undone, record)
             totals = Totals()
-            totals.add(_fact(undone, record))
+            totals.add(fact)
             totals.store(connection)
+            book = price_books.current()
+            part = part_of(fact.key, fact.counts, fact.cost, fact.lines, book)
+            moved = balances.shares(record.account_id, record.occurred_at, part, book)
+            admission.add(connection, moved, {})
     except (IntegrityError, OverflowError) as error:
         if is_overflow(error):
             message = "With this reversal a total would pass what can be stored."
@@ -148,7 +167,7 @@ def _known_reversal(record: Record, sent: Record) -> Record:
 def delete_account(account: Account, **_: object) -> None:
     """Delete all that usage holds of an account, inside the transaction that deletes it (rule 13)."""
     with permit(f"delete {account.public_id}"):
-        for table in (RecordDetail, Reversal, Record, Rollup, RollupUnit, Session, Campaign, Replay):
+        for table in TABLES:
             _delete_rows(table._meta.db_table, account.pk)
 
 

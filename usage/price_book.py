@@ -17,7 +17,7 @@ from django.db.models.signals import post_delete, post_save
 from django.utils import timezone
 
 from usage import models
-from usage.fields import COST_PLACES, round_half_even, scale_up
+from usage.fields import COST_PLACES, QUANTITY_PLACES, round_half_even, scale_up
 from usage.pricing import Key, Rate, Timeline, levels
 
 
@@ -49,6 +49,15 @@ class MeterEntry:
     operations: frozenset[str]
     shown_as: str
 
+    @property
+    def places(self) -> int:
+        """Decimal places of the whole numbers that its amounts are stored as."""
+        return COST_PLACES if self.aggregation == "cost" else QUANTITY_PLACES
+
+    @property
+    def one(self) -> int:
+        return 10**self.places
+
 
 @dataclass(frozen=True, slots=True)
 class RateEntry:
@@ -72,6 +81,7 @@ class PriceBook:
     meters: list[MeterEntry]
     units_by_id: dict[int, UnitEntry] = field(default_factory=dict)
     operations_by_id: dict[int, OperationEntry] = field(default_factory=dict)
+    meters_by_id: dict[int, MeterEntry] = field(default_factory=dict)
     _candidates: dict[tuple, tuple[Timeline, ...]] = field(default_factory=dict)
 
     def rate(self, key: Key, unit_id: int, at: datetime) -> Rate | None:
@@ -163,6 +173,7 @@ def reload() -> PriceBook:
     global _book
     version = stored_version()
     book = PriceBook(version, {}, {}, _load_timelines(), _load_rates(), _load_exchange(), _load_meters())
+    book.meters_by_id = {meter.id: meter for meter in book.meters}
     book.add_units(unit_entries(models.Unit.objects.all()))
     book.add_operations(operation_entries(models.Operation.objects.all()))
     with _lock:

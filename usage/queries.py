@@ -14,9 +14,9 @@ from django.utils import timezone
 from accounts.models import Account
 from usage import price_book as price_books
 from usage.costs import Cost
-from usage.fields import COST_PLACES, QUANTITY_PLACES, ExactTotal, scale_down, scale_up
+from usage.fields import QUANTITY_PLACES, ExactTotal, scale_down, scale_up
 from usage.models import Record, Rollup, RollupUnit, Status
-from usage.price_book import MeterEntry, PriceBook
+from usage.price_book import PriceBook
 from usage.representation import read_rows, represent
 
 
@@ -245,59 +245,6 @@ def last_used_at(account: Account, campaign_id: int | None = None) -> datetime |
             return None
         records = records.filter(in_days(account, day, day + timedelta(days=1)), campaign_id=campaign_id)
     return records.aggregate(last=Max("occurred_at"))["last"]
-
-
-@dataclass(slots=True)
-class MeterTotal:
-    """What a meter has counted in its window."""
-
-    slug: str
-    name: str
-    aggregation: str
-    unit: str
-    used: Decimal
-    window: str
-    resets_at: datetime
-
-
-def meters(
-    account: Account, totals: dict[str, OperationTotal] | None = None, book: PriceBook | None = None
-) -> list[MeterTotal]:
-    """Every meter with usage in the calendar month, in the catalogue's order.
-
-    Args:
-        totals: the month's totals by operation, when whoever asks has read them already.
-    """
-    book = book or price_books.current()
-    start, end = month_of(today(account))
-    if totals is None:
-        totals = totals_by_operation(account, start, end, book)
-    resets_at = start_of(end, account)
-    counted = [
-        MeterTotal(
-            slug=m.slug,
-            name=m.name,
-            aggregation=m.aggregation,
-            unit=m.shown_as,
-            used=_used(m, totals, book),
-            window="calendar_month",
-            resets_at=resets_at,
-        )
-        for m in book.meters
-    ]
-    return [meter for meter in counted if meter.used]
-
-
-def _used(meter: MeterEntry, totals: dict[str, OperationTotal], book: PriceBook) -> Decimal:
-    counted = [t for slug, t in totals.items() if not meter.operations or slug in meter.operations]
-    if meter.aggregation == "cost":
-        return Decimal(sum(total.cost.scaled for total in counted)).scaleb(-COST_PLACES)
-    if meter.aggregation == "count":
-        return Decimal(sum(total.successes for total in counted))
-    # Informational units never count, also where a meter names one.
-    units = [unit for unit in meter.units if unit in book.units and not book.units[unit].informational]
-    quantities = (total.successful_quantities.get(unit, Decimal(0)) for total in counted for unit in units)
-    return sum(quantities, Decimal(0))
 
 
 def last_records(account: Account, n: int = 10, book: PriceBook | None = None) -> list[dict]:

@@ -1,11 +1,72 @@
-"""Rating an entry: its quantities after estimates and defaults, and its frozen cost lines."""
+"""Rating entries: names to ids, quantities after estimates and defaults, and frozen cost lines."""
 
-from accounts.errors import Invalid
-from usage import events, pricing
+from collections.abc import Callable, Iterable
+
+from accounts.errors import DomainError, Invalid
+from usage import dictionaries, events, pricing
 from usage.entries import Entry
+from usage.events import Event
 from usage.fields import COST_PLACES, COST_SCALE, LARGEST_COST, amount_text, divide_half_even, scale_up
 from usage.models import Status
 from usage.price_book import PriceBook
+
+
+def rate_all(entries: list[Entry], book: PriceBook) -> tuple[list[Entry], list[tuple[Entry, DomainError]]]:
+    """Resolve names and freeze cost lines; what cannot be rated is refused."""
+    dictionaries.add_operations(book, (entry.event.operation for entry in entries))
+    ready: list[Entry] = []
+    refused: list[tuple[Entry, DomainError]] = []
+    with_units: list[tuple[Entry, dict[str, int]]] = []
+    for entry in entries:
+        try:
+            with_units.append((entry, resolved_quantities(entry, book)))
+        except DomainError as error:
+            refused.append((entry, error))
+    dictionaries.add_units(book, {unit for _, quantities in with_units for unit in quantities})
+    for entry, quantities in with_units:
+        try:
+            entry.local_day = entry.occurred_at.astimezone(entry.account.zone).date()
+            rate_entry(entry, quantities, book)
+            ready.append(entry)
+        except DomainError as error:
+            refused.append((entry, error))
+    _resolve_names(ready, book)
+    return ready, refused
+
+
+def _resolve_names(entries: list[Entry], book: PriceBook) -> None:
+    def model_name(event: Event) -> tuple[str, str, str]:
+        return (event.provider or "", event.model or "", event.variant or "")
+
+    models = dictionaries.model_ids({model_name(entry.event) for entry in entries})
+    sessions = _named(entries, "session", dictionaries.session_ids)
+    campaigns = _named(entries, "campaign", dictionaries.campaign_ids)
+    for entry in entries:
+        event = entry.event
+        entry.operation_id = book.operations[event.operation].id
+        entry.model_id = models[model_name(event)]
+        entry.session_id = sessions[(entry.account_id, event.session)] if event.session else 0
+        entry.campaign_id = campaigns[(entry.account_id, event.campaign)] if event.campaign else 0
+        if event.endpoint or event.request_id or entry.ip_address or event.user_agent or entry.metadata:
+            entry.detail = _detail_of(entry)
+
+
+def _detail_of(entry: Entry) -> tuple[str, ...]:
+    """The values of DETAIL_COLUMNS after the first two, secrets redacted."""
+    return (
+        events.stored_endpoint(entry.event),
+        entry.event.request_id or "",
+        entry.ip_address,
+        events.stored_user_agent(entry.event),
+        events.stored_metadata(entry.metadata),
+    )
+
+
+def _named(
+    entries: list[Entry], attribute: str, look_up: Callable[[Iterable[tuple[int, str]]], dict]
+) -> dict:
+    names = {(entry.account_id, name) for entry in entries if (name := getattr(entry.event, attribute))}
+    return look_up(names) if names else {}
 
 
 def resolved_quantities(entry: Entry, book: PriceBook) -> dict[str, int]:

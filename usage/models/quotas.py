@@ -89,7 +89,6 @@ class Terms(models.Model):
         Account, models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="+"
     )
     anchor_day = models.DateField(help_text="The local day on which its first billing period began.")
-    months = models.PositiveSmallIntegerField(default=1, help_text="Length of a billing period.")
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     tokens_per_minute = models.PositiveBigIntegerField(null=True, blank=True)
 
@@ -121,6 +120,7 @@ class Quota(models.Model):
         blank=True,
         help_text="Empty: the window that the plan names for this meter, else the calendar month.",
     )
+    months = models.PositiveSmallIntegerField(default=1, help_text="Length of the plan's billing period.")
     limit = WholeField(null=True, blank=True, help_text="Empty: unlimited. 0: none at all.")
     included = WholeField(null=True, blank=True, help_text="What the plan's price covers.")
     overage_price = ScaledField("overage price in USD", places=10, null=True, blank=True)

@@ -1,0 +1,155 @@
+"""What meters counted between any two instants: whole days from rollups, the edges from the ledger.
+
+A rollup's day is the local day that its records froze, in the zone that the account had
+then. A day counts as whole only where no record on its border could have frozen another
+one; everything else is read from the ledger, between the instants themselves.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.models import Account
+from usage import meters
+from usage.fields import ExactTotal
+from usage.models import Record, Rollup, RollupUnit, Scope, Status
+from usage.price_book import MeterEntry, PriceBook
+from usage.rollups import read_facts
+from usage.windows import Span, midnight
+
+# The zones farthest ahead of UTC, and farthest behind.
+AHEAD = timedelta(hours=14)
+BEHIND = timedelta(hours=12)
+NOTHING_LATER = timedelta(minutes=10)  # no record is that far ahead of the clock
+
+
+class Counted(NamedTuple):
+    """One meter for one scope."""
+
+    meter: MeterEntry
+    scope: str
+    scope_id: int
+
+
+class Part(NamedTuple):
+    """Some usage: a record's, or a rollup's sum of records of one kind."""
+
+    operation: str
+    status: int
+    user_id: int
+    campaign_id: int
+    key_id: int
+    counts: int
+    cost: int
+    lines: Sequence[Sequence]
+
+
+def in_scope(scope: str, scope_id: int, user_id: int, campaign_id: int, key_id: int) -> bool:
+    """Whether usage by this member, campaign and key (0 for none) belongs to a scope."""
+    if scope == Scope.ACCOUNT:
+        return True
+    named = {Scope.MEMBER: user_id, Scope.CAMPAIGN: campaign_id, Scope.KEY: key_id}
+    return named[Scope(scope)] == scope_id
+
+
+def sums(account: Account, span: Span, wanted: Sequence[Counted], book: PriceBook) -> list[int]:
+    """What each of `wanted` counted in [start, end), in the places of its meter."""
+    totals = [0] * len(wanted)
+    for part in _parts(account, span, book):
+        for position, counted in enumerate(wanted):
+            totals[position] += share(counted, part, book)
+    return totals
+
+
+def share(counted: Counted, part: Part, book: PriceBook) -> int:
+    """What some usage adds to a meter for a scope."""
+    if not meters.lists(counted.meter, part.operation):
+        return 0
+    if not in_scope(counted.scope, counted.scope_id, part.user_id, part.campaign_id, part.key_id):
+        return 0
+    return meters.amount(
+        counted.meter, book, status=part.status, counts=part.counts, cost=part.cost, lines=part.lines
+    )
+
+
+def _parts(account: Account, span: Span, book: PriceBook) -> Iterator[Part]:
+    everything = Q(account_id=account.pk)
+    first, last = _whole_days(account, span)
+    if last is not None and first >= last:
+        within = Q(occurred_at__gte=span.start, occurred_at__lt=span.end)
+        yield from _from_ledger(everything & within, book)
+        return
+    days = Q(local_day__gte=first) if last is None else Q(local_day__gte=first, local_day__lt=last)
+    yield from _from_rollups(everything & days, book)
+    if first != span.start.astimezone(account.zone).date():
+        within = Q(occurred_at__gte=span.start, occurred_at__lt=_utc(first) + BEHIND, local_day__lt=first)
+        yield from _from_ledger(everything & within, book)
+    if last is not None and last != span.end.astimezone(account.zone).date():
+        within = Q(occurred_at__gte=_utc(last) - AHEAD, occurred_at__lt=span.end, local_day__gte=last)
+        yield from _from_ledger(everything & within, book)
+
+
+def _whole_days(account: Account, span: Span) -> tuple[date, date | None]:
+    """The days that lie in a span whole, whatever zone they were frozen in: [first, last).
+
+    None for the last one: nothing can be there yet beyond the end.
+    """
+    first = _exact_day(account, span.start)
+    if first is None:
+        ahead = span.start.astimezone(UTC) + AHEAD
+        first = ahead.date() if ahead == _utc(ahead.date()) else ahead.date() + timedelta(days=1)
+    if span.end > timezone.now() + NOTHING_LATER:
+        return first, None
+    last = _exact_day(account, span.end)
+    return first, (span.end.astimezone(UTC) - BEHIND).date() if last is None else last
+
+
+def _exact_day(account: Account, at: datetime) -> date | None:
+    """The local day that begins at an instant, if every record around agrees that it does."""
+    day = at.astimezone(account.zone).date()
+    if midnight(day, account.zone) != at:
+        return None
+    early = Q(occurred_at__gte=_utc(day) - AHEAD, occurred_at__lt=at, local_day__gte=day)
+    late = Q(occurred_at__gte=at, occurred_at__lt=_utc(day) + BEHIND, local_day__lt=day)
+    records = Record.objects.filter(account_id=account.pk).order_by()
+    return None if records.filter(early).exists() or records.filter(late).exists() else day
+
+
+def _utc(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+BY = ("operation_id", "status", "user_id", "campaign_id", "key_id")
+
+
+def _from_rollups(condition: Q, book: PriceBook) -> Iterator[Part]:
+    lines: dict[tuple, list[tuple[int, int]]] = {}
+    units = RollupUnit.objects.filter(condition, status=Status.SUCCESS, unit_id__gt=0)
+    quantities = units.values_list(*BY, "unit_id").order_by().annotate(total=ExactTotal("quantity"))
+    for *key, unit_id, quantity in quantities:
+        lines.setdefault(tuple(key), []).append((unit_id, quantity))
+    rows = Rollup.objects.filter(condition).values_list(*BY).order_by()
+    for *key, records, cost in rows.annotate(all_records=ExactTotal("records"), usd=ExactTotal("cost")):
+        operation = book.operation(key[0]).slug
+        yield Part(operation, *key[1:], records, cost, lines.get(tuple(key), ()))
+
+
+def _from_ledger(condition: Q, book: PriceBook) -> Iterator[Part]:
+    for _, fact in read_facts(Record.objects.filter(condition)):
+        yield part_of(fact.key, fact.counts, fact.cost, fact.lines, book)
+
+
+def part_of(key: tuple, counts: int, cost: int | None, lines: Sequence[Sequence], book: PriceBook) -> Part:
+    """A fact, whose key is in the order of ROLLUP_KEY, as some usage."""
+    _, _, operation_id, _, status, user_id, campaign_id, key_id = key
+    operation = book.operation(operation_id).slug
+    return Part(operation, status, user_id, campaign_id, key_id, counts, cost or 0, lines)
+
+
+def totals(account: Account, span: Span, wanted: Iterable[MeterEntry], book: PriceBook) -> dict[str, int]:
+    """What whole meters of an account counted between two instants, by slug."""
+    counted = [Counted(meter, Scope.ACCOUNT, 0) for meter in wanted]
+    return {c.meter.slug: total for c, total in zip(counted, sums(account, span, counted, book), strict=True)}

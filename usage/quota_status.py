@@ -1,0 +1,203 @@
+"""How much of each quota is used, held and left. Reading spends nothing and opens nothing."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db.models import Sum
+
+from accounts.models import Account
+from usage import counting, quota_state, refusals
+from usage.balances import stored_neighbours
+from usage.counting import Counted
+from usage.fields import round_half_even, scale_down
+from usage.models import Balance, Enforcement, Hold, Reservation, Scope, WindowKind
+from usage.price_book import MeterEntry, PriceBook
+from usage.quota_state import AccountQuotas, Slot
+from usage.representation import instant_text
+from usage.windows import Kind, Span, nominal, place
+
+WARNING_FROM = 80  # per cent
+
+
+@dataclass(frozen=True, slots=True)
+class MeterStatus:
+    """One meter of one scope in its window; amounts in the meter's places. `slot` is None without a quota."""
+
+    meter: MeterEntry
+    scope: str
+    span: Span
+    used: int
+    reserved: int = 0
+    slot: Slot | None = None
+
+    @property
+    def used_decimal(self) -> Decimal:
+        return Decimal(self.used).scaleb(-self.meter.places)
+
+    @property
+    def limit(self) -> int | None:
+        return self.slot.limit if self.slot else None
+
+    @property
+    def included(self) -> int | None:
+        return self.slot.included if self.slot else None
+
+    @property
+    def window(self) -> str:
+        return self.slot.window if self.slot else WindowKind.CALENDAR_MONTH
+
+    @property
+    def enforcement(self) -> str:
+        return self.slot.enforcement if self.slot else Enforcement.NONE
+
+    @property
+    def overage(self) -> int | None:
+        """What was used beyond the included quantity."""
+        return None if self.included is None else max(0, self.used - self.included)
+
+    @property
+    def remaining(self) -> int | None:
+        return None if self.limit is None else max(0, self.limit - self.used - self.reserved)
+
+    @property
+    def percentage(self) -> Decimal | None:
+        """Of the limit, else of the included quantity, to two places; a limit of 0 is 100 %."""
+        whole = self.included if self.limit is None else self.limit
+        if whole is None:
+            return None
+        if whole == 0:
+            return Decimal(100)
+        return round_half_even(Decimal(self.used) * 100 / whole, 2)
+
+    @property
+    def state(self) -> str:
+        if self.remaining == 0:
+            return "exceeded"
+        percentage = self.percentage
+        return "warning" if percentage is not None and percentage >= WARNING_FROM else "ok"
+
+    def decimal(self, amount: int | None) -> Decimal | None:
+        """An amount of this meter as the number that people read."""
+        return scale_down(amount, self.meter.places)
+
+    def as_json(self) -> dict[str, object]:
+        """The meter as `usage/current` shows it (api.md)."""
+
+        def text(amount: int | None) -> str | None:
+            return None if amount is None else refusals.amount_text(amount, self.meter)
+
+        percentage = self.percentage
+        return {
+            "meter": self.meter.slug,
+            "name": self.meter.name,
+            "unit": self.meter.shown_as,
+            "scope": self.scope,
+            "used": text(self.used),
+            "reserved": text(self.reserved),
+            "limit": text(self.limit),
+            "included": text(self.included),
+            "overage": text(self.overage),
+            "remaining": text(self.remaining),
+            "percentage": None if percentage is None else f"{percentage.normalize():f}",
+            "state": self.state,
+            "enforcement": self.enforcement,
+            "window": self.window,
+            "resets_at": instant_text(self.span.end),
+        }
+
+
+def everything(account: Account, now: datetime, book: PriceBook) -> list[MeterStatus]:
+    """Every meter with a quota, or else with usage in the calendar month; in the catalogue's order."""
+    limited = of_quotas(account, now, book)
+    order = {meter.id: position for position, meter in enumerate(book.meters)}
+    found = limited + without_quota(account, now, book, limited)
+    return sorted(found, key=lambda status: order[status.meter.id])
+
+
+def of_quotas(
+    account: Account, now: datetime, book: PriceBook, slots: Iterable[Slot] | None = None
+) -> list[MeterStatus]:
+    """The status of an account's quotas in force, or of `slots` among them, in the catalogue's order."""
+    state = quota_state.fresh(account.pk, now)
+    asked = state.slots.values() if slots is None else slots
+    chosen = [slot for slot in asked if slot.key.meter_id in book.meters_by_id]
+    order = {meter.id: position for position, meter in enumerate(book.meters)}
+    chosen.sort(key=lambda slot: (order[slot.key.meter_id], slot.key))
+    spans = {kind: _span(account, state, kind, now) for kind in {slot.key.kind for slot in chosen}}
+    kept = _kept(account, state, chosen, now)
+    used = {slot.key: kept[slot.key][0] for slot in chosen if slot.key in kept}
+    used |= _counted([slot for slot in chosen if slot.key not in kept], account, spans, book)
+    held = _held(account, [row[1] for row in kept.values() if row[2]], now)
+    return [
+        MeterStatus(
+            book.meters_by_id[slot.key.meter_id],
+            refusals.scope_text(slot.key.scope, slot.key.scope_id),
+            spans[slot.key.kind],
+            used[slot.key],
+            held.get(kept[slot.key][1], 0) if slot.key in kept else 0,
+            slot,
+        )
+        for slot in chosen
+    ]
+
+
+def _span(account: Account, state: AccountQuotas, kind: Kind, now: datetime) -> Span:
+    window = state.window_at(kind, now)
+    if window is not None:
+        return window.span
+    before, after = stored_neighbours(account.pk, kind, now)
+    return place(kind, now, account.zone, state.anchor, before, after)
+
+
+def _kept(account: Account, state: AccountQuotas, slots: list[Slot], now: datetime) -> dict:
+    """The balances that are kept of quotas: key → used, balance id, held."""
+    ids = {}
+    for slot in slots:
+        window = state.window_at(slot.key.kind, now)
+        balance_id = None if window is None else state.balance(slot, window)
+        if balance_id is not None:
+            ids[balance_id] = slot.key
+    rows = Balance.objects.filter(pk__in=ids).values_list("pk", "used", "held")
+    return {ids[pk]: (used, pk, held) for pk, used, held in rows}
+
+
+def _counted(slots: list[Slot], account: Account, spans: dict[Kind, Span], book: PriceBook) -> dict:
+    """What quotas without a balance have used, from rollups and ledger."""
+    found = {}
+    for kind in {slot.key.kind for slot in slots}:
+        some = [slot for slot in slots if slot.key.kind == kind]
+        wanted = [Counted(book.meters_by_id[s.key.meter_id], s.key.scope, s.key.scope_id) for s in some]
+        totals = counting.sums(account, spans[kind], wanted, book)
+        found |= {slot.key: total for slot, total in zip(some, totals, strict=True)}
+    return found
+
+
+def _held(account: Account, balance_ids: list[int], now: datetime) -> dict[int, int]:
+    """What reservations hold that have not expired: expired ones are swept only when room is short."""
+    if not balance_ids:
+        return {}
+    holds = Hold.objects.filter(
+        account_id=account.pk,
+        balance_id__in=balance_ids,
+        reservation__state=Reservation.State.OPEN,
+        reservation__expires_at__gt=now,
+    )
+    return dict(holds.values_list("balance_id").annotate(all=Sum("amount")).order_by())
+
+
+def without_quota(
+    account: Account, now: datetime, book: PriceBook, limited: Iterable[MeterStatus]
+) -> list[MeterStatus]:
+    """The meters that no quota of the account limits, by calendar month, where they counted something."""
+    taken = {status.meter.id for status in limited if status.scope == Scope.ACCOUNT}
+    free = [meter for meter in book.meters if meter.id not in taken]
+    span = nominal(Kind.CALENDAR_MONTH, now, account.zone, now.date())
+    wanted = [Counted(meter, Scope.ACCOUNT, 0) for meter in free]
+    totals = counting.sums(account, span, wanted, book)
+    return [
+        MeterStatus(meter, Scope.ACCOUNT.value, span, used)
+        for meter, used in zip(free, totals, strict=True)
+        if used
+    ]

@@ -1,0 +1,95 @@
+"""What is said to who is refused, and the count of it."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.conf import settings
+from django.db import connection
+
+from accounts.errors import DomainError
+from accounts.models import Key, User
+from usage.bulk import Addition, add_to_totals
+from usage.entries import Entry
+from usage.fields import decimal_text
+from usage.models import Campaign, Refusal, Scope
+from usage.price_book import MeterEntry
+from usage.quota_state import Slot, StoredWindow
+from usage.representation import instant_text
+from usage.windows import ADJECTIVES
+
+RETRY_AFTER_AT_MOST_S = 3600
+ERROR = "usage_limit_exceeded"
+UNPRICED = "unpriced"
+
+
+def used_up(meter: MeterEntry, slot: Slot, window: StoredWindow, used: int, now: datetime) -> DomainError:
+    """The refusal of a quota that has no room (api.md, Quotas)."""
+    word = ADJECTIVES[slot.key.kind]
+    limit = slot.limit or 0
+    remaining_s = max(1, int((window.span.end - now).total_seconds()) + 1)
+    status = settings.QUOTA_REFUSED_STATUS if limit else 403
+    length_s = int((window.span.end - window.span.start).total_seconds())
+    room = max(0, limit - used) // meter.one
+    extra: dict[str, object] = {
+        "meter": meter.slug,
+        "scope": scope_text(slot.key.scope, slot.key.scope_id),
+        "limit": amount_text(limit, meter),
+        "used": amount_text(used, meter),
+        "window": slot.window,
+        "resets_at": instant_text(window.span.end),
+        "upgrade_url": f"{settings.BASE_URL}/upgrade/?meter={meter.slug}",
+        "headers": {
+            "RateLimit-Policy": f'"{meter.slug}";q={limit // meter.one};w={length_s}',
+            "RateLimit": f'"{meter.slug}";r={room};t={remaining_s}',
+        },
+    }
+    if status == 429:
+        extra["retry_after"] = min(remaining_s, RETRY_AFTER_AT_MOST_S)
+    message = f"You have reached your {word} limit. Upgrade your plan to continue."
+    return DomainError(ERROR, message, status, **extra)
+
+
+def unpriced(meter: MeterEntry, slot: Slot) -> DomainError:
+    """Under a hard limit on cost, what has no price is not permitted (product.md, rule 7)."""
+    message = "This has no price yet, and cost is limited here. Ask for a price to be added."
+    scope = scope_text(slot.key.scope, slot.key.scope_id)
+    return DomainError(UNPRICED, message, 403, meter=meter.slug, scope=scope)
+
+
+def amount_text(amount: int, meter: MeterEntry) -> str:
+    """An amount of a meter as the API writes it, without needless zeros."""
+    return decimal_text(amount, meter.places).rstrip("0").rstrip(".")
+
+
+def scope_text(scope: str, scope_id: int) -> str:
+    """`account`, or `member:bob@example.com`, `campaign:spring`, `key:tg_live_1a2b3c4d`."""
+    if scope == Scope.ACCOUNT:
+        return "account"
+    names = {
+        Scope.MEMBER: User.objects.filter(pk=scope_id).values_list("email", flat=True),
+        Scope.CAMPAIGN: Campaign.objects.filter(pk=scope_id).values_list("name", flat=True),
+        Scope.KEY: Key.objects.filter(pk=scope_id).values_list("prefix", flat=True),
+    }[Scope(scope)]
+    return f"{scope}:{names.first() or scope_id}"
+
+
+def attempt_of(entry: Entry) -> tuple[int, int, int, object]:
+    """What is counted of a refused entry."""
+    return entry.account_id, entry.key_id, entry.operation_id, entry.local_day
+
+
+def count(refused: Iterable[tuple[int, int, int, object]], now: datetime) -> None:
+    """Add refused attempts to the minute's counts, inside the caller's transaction.
+
+    Args:
+        refused: account id, key id (0 for none), operation id and local day of each attempt.
+    """
+    minute = now.replace(second=0, microsecond=0)
+    attempts: dict[tuple, int] = {}
+    for account_id, key_id, operation_id, local_day in refused:
+        key = (account_id, minute, operation_id, key_id, local_day)
+        attempts[key] = attempts.get(key, 0) + 1
+    rows = [(*key, n) for key, n in sorted(attempts.items())]
+    if rows:
+        columns = ("account_id", "minute", "operation_id", "key_id", "local_day")
+        add_to_totals(connection, Addition(Refusal._meta.db_table, columns, ("attempts",), (), rows))
