@@ -32,14 +32,16 @@ local function read(key)
   if not packed then return bucket end
   local kept = cmsgpack.unpack(packed)
   bucket.opened = math.min(kept.opened, now)
-  for i = 1, #kept.at do
-    local at = math.min(kept.at[i], now)
+  local ats, ofs, used, n = bucket.at, bucket.of, 0, 0
+  for i, at in ipairs(kept.at) do
+    if at > now then at = now end
     if at + minute > now then
-      table.insert(bucket.at, at)
-      table.insert(bucket.of, kept.of[i])
-      bucket.used = bucket.used + kept.of[i]
+      n = n + 1
+      ats[n], ofs[n] = at, kept.of[i]
+      used = used + ofs[n]
     end
   end
+  bucket.used = used
   return bucket
 end
 
