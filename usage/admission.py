@@ -6,6 +6,7 @@ none, `in_order` decides entry by entry, with the account locked for everybody e
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -52,28 +53,115 @@ def prepare(entries: Sequence[Entry], book: PriceBook, now: datetime, *, guarded
         guarded: the entries ask for permission (an account key's); otherwise they are facts.
     """
     earliest = min((entry.occurred_at for entry in entries), default=now)
+    since = min(earliest, now)
     ids = {entry.account_id for entry in entries}
-    states = current_states(ids, now, min(earliest, now))
+    states = current_states(ids, now, since)
+    courses = Courses(states, book, now)
     missing: dict[int, set[Need]] = {}
     for entry in entries:
-        state = states.get(entry.account_id)
-        if state is not None and state.slots:
-            missing.setdefault(entry.account_id, set()).update(_missing(entry, state, book, now, guarded))
+        for need in courses.missing(entry, guarded):
+            missing.setdefault(entry.account_id, set()).add(need)
     for account_id, needs in missing.items():
-        if needs:
-            balances.open_windows(account_id, needs, now)
-    if any(missing.values()):
-        states = current_states(ids, now, min(earliest, now))
+        balances.open_windows(account_id, needs, now)
+    if missing:
+        states = current_states(ids, now, since)
+        courses = Courses(states, book, now)
     for entry in entries:
-        state = states.get(entry.account_id)
         entry.moves, entry.denial = (), None
-        if state is None or not state.slots:
-            continue
         try:
-            entry.moves = tuple(moves_of(entry, state, book, now, guarded=guarded))
+            entry.moves = courses.moves(entry, guarded)
         except DomainError as error:
             entry.denial = error
     return states
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One quota that some usage falls under, with its current window and balance, where they are open."""
+
+    slot: Slot
+    meter: MeterEntry
+    window: StoredWindow | None
+    balance_id: int | None
+
+
+class Courses:
+    """The quotas that the entries of a request fall under; many entries share one course."""
+
+    def __init__(self, states: States, book: PriceBook, now: datetime) -> None:
+        self.states = states
+        self.book = book
+        self.now = now
+        self._known: dict[tuple, tuple[Step, ...]] = {}
+
+    def of(self, entry: Entry) -> tuple[Step, ...]:
+        key = (entry.account_id, entry.event.operation, entry.user_id, entry.campaign_id, entry.key_id)
+        course = self._known.get(key)
+        if course is None:
+            state = self.states.get(entry.account_id)
+            course = self._known[key] = () if state is None else tuple(self._steps(entry, state))
+        return course
+
+    def _steps(self, entry: Entry, state: AccountQuotas) -> Iterator[Step]:
+        for slot in slots_of(entry, state, self.book):
+            window = state.window_at(slot.key.kind, self.now)
+            balance_id = None if window is None else state.balance(slot, window)
+            yield Step(slot, self.book.meters_by_id[slot.key.meter_id], window, balance_id)
+
+    def missing(self, entry: Entry, guarded: bool) -> Iterator[Need]:
+        """The windows that have to be opened for an entry.
+
+        Facts need the current one alone: another is counted from the ledger if it is ever asked for.
+        """
+        for step in self.of(entry):
+            kind = step.slot.key.kind
+            if step.window is None or step.balance_id is None:
+                yield kind, self.now
+            if guarded and (step.window is None or entry.occurred_at not in step.window.span):
+                window, balance_id = self._then(entry, step)
+                if window is None or balance_id is None:
+                    yield kind, entry.occurred_at
+
+    def _then(self, entry: Entry, step: Step) -> tuple[StoredWindow | None, int | None]:
+        """The window and balance of an entry that did not occur in the current window."""
+        state = self.states[entry.account_id]
+        window = state.window_at(step.slot.key.kind, entry.occurred_at)
+        return window, None if window is None else state.balance(step.slot, window)
+
+    def moves(self, entry: Entry, guarded: bool) -> tuple[Move, ...]:
+        """The moves of a rated entry.
+
+        Raises:
+            DomainError: permission cannot be given whatever the balances say.
+        """
+        return tuple(self._moves(entry, guarded))
+
+    def _moves(self, entry: Entry, guarded: bool) -> Iterator[Move]:
+        for step in self.of(entry):
+            must_fit = guarded and step.slot.is_hard
+            if must_fit:
+                check_asked(entry, step.meter, step.slot, self.book)
+            amount = amount_of(entry, step.meter, self.book)
+            if not amount:
+                continue
+            window, balance_id = step.window, step.balance_id
+            if window is None or entry.occurred_at not in window.span:
+                window, balance_id = self._then(entry, step)
+                if window is not None and balance_id is not None:
+                    also = (step.balance_id or 0, step.window) if must_fit else (0, None)
+                    yield Move(balance_id, amount, must_fit, step.slot, window, *also)
+            elif balance_id is not None:
+                yield Move(balance_id, amount, must_fit, step.slot, window)
+
+
+def slots_of(entry: Entry, state: AccountQuotas, book: PriceBook) -> Sequence[Slot]:
+    """The quotas in force that an entry falls under."""
+    return state.slots_for(entry.event.operation, entry.user_id, entry.campaign_id, entry.key_id, book)
+
+
+def amount_of(entry: Entry, meter: MeterEntry, book: PriceBook) -> int:
+    """What a rated entry counts in a meter that lists its operation."""
+    return meters.amount(meter, book, status=entry.status, counts=1, cost=entry.cost, lines=entry.lines)
 
 
 def current_states(account_ids: Iterable[int], now: datetime, since: datetime) -> dict[int, AccountQuotas]:
@@ -85,60 +173,12 @@ def current_states(account_ids: Iterable[int], now: datetime, since: datetime) -
     return states | quota_state.remembered(behind, now, since) if behind else states
 
 
-def _missing(
-    entry: Entry, state: AccountQuotas, book: PriceBook, now: datetime, guarded: bool
-) -> Iterator[Need]:
-    """The windows that have to be opened for an entry.
-
-    Facts need the current one alone: another one is counted from the ledger if it is ever asked for.
-    """
-    instants = {now, entry.occurred_at} if guarded else {now}
-    for slot in _slots(entry, state, book):
-        for at in instants:
-            window = state.window_at(slot.key.kind, at)
-            if window is None or state.balance(slot, window) is None:
-                yield slot.key.kind, at
-
-
-def _slots(entry: Entry, state: AccountQuotas, book: PriceBook) -> Sequence[Slot]:
-    return state.slots_for(entry.event.operation, entry.user_id, entry.campaign_id, entry.key_id, book)
-
-
-def moves_of(
-    entry: Entry, state: AccountQuotas, book: PriceBook, now: datetime, *, guarded: bool
-) -> Iterator[Move]:
-    """The moves of a rated entry.
+def check_asked(entry: Entry, meter: MeterEntry, slot: Slot, book: PriceBook) -> None:
+    """What is asked for must be measurable by the hard quotas that it falls under.
 
     Raises:
-        DomainError: permission cannot be given whatever the balances say.
+        DomainError: 403 under a limit on cost for what has no price, 400 without a unit of the meter.
     """
-    for slot, amount in amounts_of(entry, state, book, guarded=guarded):
-        window = state.window_at(slot.key.kind, entry.occurred_at)
-        balance_id = None if window is None else state.balance(slot, window)
-        if not amount or window is None or balance_id is None:
-            continue
-        must_fit = guarded and slot.is_hard
-        current = state.window_at(slot.key.kind, now) if must_fit and now not in window.span else None
-        also = None if current is None else state.balance(slot, current)
-        yield Move(balance_id, amount, must_fit, slot, window, also or 0, current)
-
-
-def amounts_of(
-    entry: Entry, state: AccountQuotas, book: PriceBook, *, guarded: bool
-) -> Iterator[tuple[Slot, int]]:
-    """What a rated entry counts in each quota that it falls under; errors as in `moves_of`."""
-    for slot in _slots(entry, state, book):
-        meter = book.meters_by_id[slot.key.meter_id]
-        if guarded and slot.is_hard:
-            _check_asked(entry, meter, slot, book)
-        yield (
-            slot,
-            meters.amount(meter, book, status=entry.status, counts=1, cost=entry.cost, lines=entry.lines),
-        )
-
-
-def _check_asked(entry: Entry, meter: MeterEntry, slot: Slot, book: PriceBook) -> None:
-    """What is asked for must be measurable by the hard quotas that it falls under."""
     if entry.status == Status.RATE_LIMITED:
         return
     if meter.aggregation == meters.COST:
@@ -169,10 +209,12 @@ def apply(database: BaseDatabaseWrapper, moves: Iterable[Move], freed: Mapping[i
             needed[move.balance_id] = needed.get(move.balance_id, 0) + move.amount
         if move.also:
             needed[move.also] = needed.get(move.also, 0) + move.amount
-    add(database, {pk: n for pk, n in taken.items() if pk not in needed}, freed)
+    if not needed:
+        add(database, taken, freed)
+        return
     with database.cursor() as cursor:
-        for pk in sorted(needed):
-            cursor.execute(_guard(pk, taken.get(pk, 0), needed[pk]))
+        for pk in sorted(taken.keys() | needed.keys()):
+            cursor.execute(_update(pk, taken.get(pk, 0), needed.get(pk)))
             if not cursor.rowcount:
                 raise NoRoomError
 
@@ -198,10 +240,10 @@ def add(database: BaseDatabaseWrapper, facts: Mapping[int, int], freed: Mapping[
             cursor.execute(sql)
 
 
-def _guard(balance_id: int, amount: int, needed: int) -> str:
-    return (
-        f"UPDATE {TABLE} SET used=used+{amount} WHERE id={balance_id} AND used+held+{needed}<=limit_in_force"
-    )
+def _update(balance_id: int, amount: int, needed: int | None) -> str:
+    """What moves one balance: whatever its limit, or (`needed`) only where there is so much room."""
+    room = "" if needed is None else f" AND used+held+{needed}<=limit_in_force"
+    return f"UPDATE {TABLE} SET used=used+{amount} WHERE id={balance_id}{room}"
 
 
 def _fact_statements(facts: Mapping[int, int], freed: Mapping[int, int]) -> Iterator[str]:
@@ -221,17 +263,14 @@ def _by_id(amounts: Mapping[int, int], ids: Sequence[int]) -> str:
     return f"(CASE id {cases} ELSE 0 END)" if cases else "0"
 
 
-def statements(moves: Sequence[Move]) -> tuple[list[str], list[str]] | None:
-    """For one entry: what moves facts, and what must change a row each; None when it needs the long way."""
+def statements(moves: Sequence[Move]) -> list[str] | None:
+    """For one entry: statements of which each must change a row; None when it needs the long way."""
     if any(move.also for move in moves):
         return None
-    facts = {move.balance_id: move.amount for move in moves if not move.must_fit}
-    guards = [
-        _guard(move.balance_id, move.amount, move.amount)
+    return [
+        _update(move.balance_id, move.amount, move.amount if move.must_fit else None)
         for move in sorted(moves, key=lambda move: move.balance_id)
-        if move.must_fit
     ]
-    return list(_fact_statements(facts, {})), guards
 
 
 class Room:

@@ -301,11 +301,10 @@ def _in_one_trip(
     database: BaseDatabaseWrapper, entry: Entry, book: PriceBook, states: States, row: tuple
 ) -> int | None:
     """The id of the record when it could be stored at once; None when it has to go the long way."""
-    moves = admission.statements(entry.moves)
-    if moves is None or entry.account_id not in states:
+    guards = admission.statements(entry.moves)
+    if guards is None or entry.account_id not in states:
         return None
-    facts, guards = moves
-    others = _totals_of([entry]).statements(database) + facts
+    others = _totals_of([entry]).statements(database)
     if entry.detail:
         # Its id is known only over there, so it stands in for a number here.
         head = insert_head("mysql", RecordDetail._meta.db_table, DETAIL_COLUMNS)

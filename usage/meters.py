@@ -29,15 +29,21 @@ def amount(
         return 0
     if meter.aggregation == COUNT:
         return counts * meter.one
-    return sum(line[1] for line in lines if is_counted(meter, line[0], book))
+    total = 0
+    for line in lines:
+        if is_counted(meter, line[0], book):
+            total += line[1]
+    return total
 
 
 def is_counted(meter: MeterEntry, unit_id: int, book: PriceBook) -> bool:
     """Whether a sum adds up this unit; informational ones never count, also where a meter names one."""
-    if not unit_id:  # the line of a stated cost
-        return False
-    unit = book.unit(unit_id)
-    return unit.slug in meter.units and not unit.informational
+    known = book.counted.get((meter.id, unit_id))
+    if known is None:
+        unit = book.unit(unit_id) if unit_id else None  # 0 is the line of a stated cost
+        known = unit is not None and unit.slug in meter.units and not unit.informational
+        book.counted[(meter.id, unit_id)] = known
+    return known
 
 
 def lists(meter: MeterEntry, operation: str) -> bool:

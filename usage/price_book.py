@@ -82,6 +82,7 @@ class PriceBook:
     units_by_id: dict[int, UnitEntry] = field(default_factory=dict)
     operations_by_id: dict[int, OperationEntry] = field(default_factory=dict)
     meters_by_id: dict[int, MeterEntry] = field(default_factory=dict)
+    counted: dict[tuple[int, int], bool] = field(default_factory=dict)  # meter and unit id (usage.meters)
     _candidates: dict[tuple, tuple[Timeline, ...]] = field(default_factory=dict)
 
     def rate(self, key: Key, unit_id: int, at: datetime) -> Rate | None:

@@ -115,14 +115,19 @@ def check(event: Event, caller: Caller) -> Checked:
     if unratable:
         raise unratable[0][1]
     state = quota_state.fresh(entry.account_id, now)
-    slots = state.slots_for(entry.event.operation, entry.user_id, entry.campaign_id, entry.key_id, book)
+    slots = admission.slots_of(entry, state, book)
     meters = quota_status.of_quotas(entry.account, now, book, slots)
-    try:
-        asked = dict(admission.amounts_of(entry, state, book, guarded=True))
-    except DomainError as error:
-        if error.error != refusals.UNPRICED:
-            raise
-        return Checked(False, meters)
+    asked = {}
+    for slot in slots:
+        meter = book.meters_by_id[slot.key.meter_id]
+        try:
+            if slot.is_hard:
+                admission.check_asked(entry, meter, slot, book)
+        except DomainError as error:
+            if error.error != refusals.UNPRICED:
+                raise
+            return Checked(False, meters)
+        asked[slot] = admission.amount_of(entry, meter, book)
     fits = [not m.slot.is_hard or asked.get(m.slot, 0) <= (m.remaining or 0) for m in meters if m.slot]
     return Checked(all(fits), meters)
 

@@ -5,6 +5,25 @@ import django.utils.timezone
 from django.db import migrations, models
 
 
+def remember_births(apps, schema_editor):
+    """The plan that each account was opened on, as far as it is known: the one that it is on."""
+    changes = apps.get_model('billing', 'PlanChange')
+    subscriptions = apps.get_model('billing', 'Subscription').objects.order_by('pk')
+    last = 0
+    while page := list(subscriptions.filter(pk__gt=last)[:1000]):
+        changes.objects.bulk_create(
+            changes(
+                account_id=s.account_id,
+                plan_id=s.plan_id,
+                effective_at=s.started_at,
+                made_at=s.started_at,
+                actor='account opened',
+            )
+            for s in page
+        )
+        last = page[-1].pk
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -69,4 +88,5 @@ class Migration(migrations.Migration):
             name='previous',
             field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billing.plan'),
         ),
+        migrations.RunPython(remember_births, migrations.RunPython.noop),
     ]
