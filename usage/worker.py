@@ -63,6 +63,7 @@ class Worker:
                 self._rest(min(AWAY_AT_MOST_S, IDLE_S * 2 ** min(failures, 10)))
                 continue
             if not worked:
+                _close_old_connections()  # not after each job: on SQLite that would empty the WAL
                 self._rest(IDLE_S)
 
     def drain(self) -> int:
@@ -78,7 +79,6 @@ class Worker:
         Raises:
             django.db.Error, DomainError: the database cannot be used.
         """
-        _close_old_connections()
         self._tick()
         job = queue.claim(self.name, self.lease)
         if job is not None:
@@ -130,7 +130,6 @@ def run(job: Job, lease: timedelta) -> None:
         _close_old_connections()  # it may have failed because its connection was lost
         _failed(job, error, definition.attempts)
         return
-    _close_old_connections()
     ours = queue.go_on(job, outcome) if isinstance(outcome, Again) else queue.finish(job)
     if not ours:
         logger.warning("%s was taken over by another worker while it ran", job)
