@@ -198,6 +198,22 @@ def test_a_keys_own_limit_holds_beside_the_accounts(acme: Account, acme_api: Api
     assert acme_api.get("usage/history/").json()["scope"] == "account"
 
 
+def test_of_two_limits_that_are_used_up_the_one_that_lasts_longer_is_told(
+    acme: Account, acme_api: Api, clock: Clock
+) -> None:
+    limit(acme, requests=3)
+    narrow = limited_key(acme, requests_per_minute=1)
+    assert statuses(acme_api, 2) == [200, 200]
+    clock.wait(30)
+    assert statuses(narrow, 1) == [200]
+
+    refused = narrow.get("usage/history/")
+
+    assert (refused.json()["scope"], refused["Retry-After"]) == ("key", "60")
+    clock.wait(60)
+    assert statuses(narrow, 1) == [200]
+
+
 def test_the_headers_tell_of_the_limit_with_the_least_left(acme: Account) -> None:
     limit(acme, requests=4)
     narrow = limited_key(acme, requests_per_minute=2)
@@ -336,6 +352,28 @@ def test_one_event_is_taken_or_not(acme: Account, acme_api: Api) -> None:
     assert re.fullmatch(r'"requests";r=8;t=\d+, "tokens";r=40;t=\d+', refused["RateLimit"])
     assert acme_api.record(**tokens(40, event_id="c")).status_code == 201
     assert list(Record.objects.order_by("id").values_list("event_id", flat=True)) == ["a", "c"]
+
+
+def test_an_admitted_record_tells_of_requests_and_of_tokens(
+    acme: Account, acme_api: Api, clock: Clock
+) -> None:
+    limit(acme, requests=10, tokens=100)
+    acme_api.record(**tokens(10))
+    clock.now_ns += 10**9 + 1
+
+    answer = acme_api.record(**tokens(60))
+
+    assert answer["RateLimit-Policy"] == '"requests";q=10;w=60, "tokens";q=100;w=60'
+    assert answer["RateLimit"] == '"requests";r=8;t=59, "tokens";r=30;t=59'  # 58.999999999 s
+
+
+def test_what_is_rejected_of_a_batch_neither_counts_nor_stops_the_rest(acme: Account, send: Any) -> None:
+    limit(acme, tokens=100)
+
+    answer = send([tokens("many", event_id="bad"), tokens(70, event_id="good"), {"operation": 5}])
+
+    assert (answer.status_code, answer.json()["accepted"]) == (207, 1)
+    assert answer["RateLimit"].startswith('"tokens";r=30;')
 
 
 def test_more_than_the_whole_limit_never_fits_and_takes_nothing(
