@@ -13,4 +13,6 @@ class BillingConfig(AppConfig):
 
         account_created.connect(plans.subscribe_new_account, dispatch_uid="billing_subscribe")
         post_migrate.connect(catalogue.load_into_empty, sender=self, dispatch_uid="billing_catalogue")
+        # Accounts from before quotas: until theirs are written they would be unlimited.
+        post_migrate.connect(plans.follow_all, sender=self, dispatch_uid="billing_follow")
         import_module("billing.jobs")  # registers them

@@ -250,6 +250,12 @@ def follow_plans(at_most: int = FOLLOWED_AT_ONCE) -> int:
     return len(ids)
 
 
+def follow_all(**_: object) -> None:
+    """Let every account follow its plan, step by step."""
+    while follow_plans():
+        continue
+
+
 @transaction.atomic
 def _follow(account_id: int) -> None:
     if lock(account_id) is None:

@@ -123,13 +123,18 @@ def _count_refusals(refused: Sequence[Entry], now: datetime) -> None:
 
 
 def _recognise(refused: list[Entry]) -> dict[int, Outcome]:
-    """Of refused events, those that were recorded before: they are duplicates, whatever holds by now."""
+    """Of refused events, those whose ids were recorded before: duplicates, whatever holds by now.
+
+    With other content they conflict, rather than ask for permission.
+    """
     held = held_rows(refused) if refused else {}
     known = {}
     for entry in refused:
         row = held.get(entry.order)
         if row is not None and row[1:3] == (entry.event_id, entry.content_hash):
             known[entry.index] = Outcome(entry.index, entry.event_id, record_id=row[0])
+        elif row is not None and entry.denial is not None:
+            known[entry.index] = Outcome(entry.index, entry.event_id, conflict(entry), holds=row[1:3])
     return known
 
 
