@@ -28,7 +28,7 @@ from usage.models import Campaign, RecordDetail, Replay, Reversal, Session
 class OfAnAccount(CappedList):
     """Lists of rows that belong to accounts, found through indexes that begin with the account."""
 
-    list_filter = (("account", AutocompleteSelectFilter),)
+    list_filter: tuple[Any, ...] = (("account", AutocompleteSelectFilter),)
     list_display_links: tuple[str, ...] = ()
     ordering = ("-pk",)
     sortable_by = ()
