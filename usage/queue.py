@@ -64,10 +64,18 @@ class Again:
 
     Others that wait have their turn before. A step that got through counts as progress:
     the attempts begin from nothing.
+
+    Args:
+        pause: how long to wait before the next step.
+
+    Raises:
+        TypeError: the pause is none.
     """
 
-    def __init__(self, *, after: timedelta = timedelta(0), **arguments: Any) -> None:
-        self.after = after
+    def __init__(self, *, pause: timedelta = timedelta(0), **arguments: Any) -> None:
+        if not isinstance(pause, timedelta):
+            raise TypeError(f"a pause is a timedelta, not {pause!r}")
+        self.pause = pause
         self.arguments = arguments
 
 
@@ -247,7 +255,7 @@ def finish(job: Job) -> bool:
 
 def go_on(job: Job, again: Again) -> bool:
     """Let the job wait for its next step; False when it was not ours any more."""
-    due = timezone.now() + again.after
+    due = timezone.now() + again.pause
     return _requeue(job, {"arguments": again.arguments, "run_at": due, "attempts": 0}, {"turn": QUEUED})
 
 

@@ -1,7 +1,7 @@
 """Jobs: queued with their transaction, claimed once, run again after a failure, and dead in the end."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -316,7 +316,7 @@ def test_a_step_that_got_through_begins_to_count_attempts_anew(recorder: Recorde
     enqueue("test.record")
     drain()
     clock.shift(timedelta(minutes=1))
-    recorder.then = lambda: Again(after=timedelta(minutes=2), cursor=5)
+    recorder.then = lambda: Again(pause=timedelta(minutes=2), cursor=5)
 
     assert drain() == 1
 
@@ -340,15 +340,24 @@ def test_a_request_during_a_step_starts_the_work_from_its_beginning(recorder: Re
     assert recorder.calls == [{"cursor": 3}, {"cursor": 0}]
 
 
-def test_steps_with_arguments_that_do_not_fit_are_a_failure(recorder: Recorder) -> None:
+@pytest.mark.parametrize(
+    ("again", "error"),
+    [
+        (lambda: Again(cursor=1), "TypeError: got an unexpected keyword argument"),
+        (lambda: Again(pause=1), "TypeError: a pause is a timedelta"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_next_step_that_cannot_be_is_a_failure(
+    recorder: Recorder, again: Callable[[], Again], error: str
+) -> None:
     @queue.job("test.one")
     def one() -> Again:
-        return Again(cursor=1)
+        return again()
 
     enqueue(one)
     drain()
 
-    assert Job.objects.get().last_line.startswith("TypeError: got an unexpected keyword argument")
+    assert Job.objects.get().last_line.startswith(error)
 
 
 # ---- Claims and leases ----
