@@ -121,9 +121,39 @@ def test_the_totals_agree_with_the_ledger_beside_the_running_server(demo: dict[s
     assert (audit.returncode, audit.stdout.strip()) == (0, "The totals agree with the ledger."), audit.stderr
 
 
+def job_workers(demo: dict[str, Any]) -> list[int]:
+    """The processes beside the server that run background jobs."""
+    pid = demo["process"].pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if b"\0work\0" in command_line(child)]
+
+
+def command_line(pid: str | int) -> bytes:
+    """Of a process that runs; nothing of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def test_a_job_worker_runs_beside_it_and_is_started_again_when_it_is_killed(demo: dict[str, Any]) -> None:
+    (first,) = job_workers(demo)
+
+    os.kill(first, signal.SIGKILL)
+
+    deadline = time.monotonic() + READY_WITHIN_S
+    while job_workers(demo) in ([], [first]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    (second,) = job_workers(demo)
+    assert second != first
+
+
 def test_a_second_start_keeps_the_data_and_sends_nothing_again(demo: dict[str, Any]) -> None:
     before = get(demo, "usage/history/?page_size=1")["results"][0]["id"]
+    workers = job_workers(demo)
     assert stop(demo["process"]) == 0
+    assert len(workers) == 1
+    assert [command_line(worker) for worker in workers] == [b""]
 
     log = demo["folder"] / "second.log"
     process = start(demo["env"], log)
