@@ -4,6 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -51,6 +52,27 @@ class BrowserSession(SessionAuthentication):
             return None
         user = found[0]
         return user, Caller(current_account(request._request, user), SESSION_SCOPES, user=user)
+
+
+def caller_of_any(request: HttpRequest) -> Caller:
+    """Who a request comes from that no DRF view has seen: its key, or else the signed-in browser.
+
+    A browser's writes need their CSRF token here too, also where the view is exempt for the sake of keys.
+
+    Raises:
+        DomainError: 401 when nobody says who it is, 403 without the token, 404 for an account not theirs.
+    """
+    token = bearer_token(request)
+    if token is not None:
+        return keys.check(token)
+    user = getattr(request, "user", None)
+    if "HTTP_AUTHORIZATION" in request.META or not isinstance(user, User) or not user.is_active:
+        raise DomainError("not_authenticated", "Send an API key: Authorization: Bearer tg_live_…", 401)
+    try:
+        SessionAuthentication().enforce_csrf(request)  # type: ignore[arg-type]
+    except PermissionDenied as error:
+        raise DomainError("forbidden", str(error.detail), 403) from error
+    return Caller(current_account(request, user), SESSION_SCOPES, user=user)
 
 
 def memberships_of(user: User) -> list[Member]:

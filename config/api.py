@@ -1,13 +1,12 @@
 """How the API speaks: JSON in and out, problem documents for every error, nothing else."""
 
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.http import Http404, HttpResponse
+from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -16,25 +15,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.errors import DomainError
+from accounts.problems import CONTENT_TYPE, problem, problem_headers
 from usage.retrying import away, is_away, is_transient
 
 logger = logging.getLogger("tollgate.api")
 
-TITLES = {
-    400: "Invalid request",
-    401: "Not authenticated",
-    403: "Not allowed",
-    404: "Not found",
-    405: "Method not allowed",
-    406: "Not acceptable",
-    409: "Conflict",
-    413: "Too large",
-    415: "Unsupported media type",
-    429: "Limit reached",
-    500: "Server error",
-    503: "Unavailable",
-}
-_NOT_SHOWN = ("retry_after", "headers", "event_id")  # of an error's extras
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -65,35 +50,6 @@ class JSONOnly(BaseContentNegotiation):
         return renderer, renderer.media_type or "application/json"
 
 
-def problem(error: DomainError) -> dict[str, object]:
-    """The problem document (RFC 9457) of an error."""
-    document: dict[str, object] = {
-        "type": "about:blank",
-        "title": TITLES.get(error.status, "Error"),
-        "status": error.status,
-        "detail": error.message,
-        "error": error.error,
-        "message": error.message,
-    }
-    if error.field is not None:
-        document["errors"] = [{"field": error.field, "error": error.error, "message": error.message}]
-    document.update({k: v for k, v in error.extra.items() if k not in _NOT_SHOWN and v is not None})
-    return document
-
-
-def problem_headers(error: DomainError) -> dict[str, str]:
-    """The headers of an error's answer: by its status, `retry_after` (seconds), and those in `headers`."""
-    headers: dict[str, str] = {}
-    more = error.extra.get("headers")
-    if isinstance(more, Mapping):
-        headers.update(more)
-    if error.status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="tollgate"'
-    if "retry_after" in error.extra:
-        headers["Retry-After"] = str(error.extra["retry_after"])
-    return headers
-
-
 def problem_handler(exception: Exception, context: dict) -> Response | None:
     """DRF's exception handler: every error becomes a problem document, none a stack trace."""
     error = as_domain_error(exception)
@@ -103,9 +59,7 @@ def problem_handler(exception: Exception, context: dict) -> Response | None:
     # The view's own headers are set last; those that both have are lists, of what was taken and what was not.
     for name in headers.keys() & context["view"].headers.keys():
         headers[name] = context["view"].headers[name] = f"{context['view'].headers[name]}, {headers[name]}"
-    response = Response(
-        problem(error), status=error.status, headers=headers, content_type="application/problem+json"
-    )
+    response = Response(problem(error), status=error.status, headers=headers, content_type=CONTENT_TYPE)
     if isinstance(exception, exceptions.MethodNotAllowed):
         response["Allow"] = ", ".join(context["view"].allowed_methods)
     return response
@@ -133,13 +87,3 @@ def as_domain_error(exception: Exception) -> DomainError | None:
         logger.warning("database unavailable: %s", exception)
         return away()
     return None
-
-
-def problem_response(error: DomainError) -> HttpResponse:
-    """A problem document outside of DRF."""
-    response = HttpResponse(
-        json.dumps(problem(error)), status=error.status, content_type="application/problem+json"
-    )
-    for name, value in problem_headers(error).items():
-        response[name] = value
-    return response

@@ -22,7 +22,8 @@ from rest_framework.serializers import CharField
 from rest_framework.views import APIView
 
 from accounts.errors import DomainError
-from config.api import JSONOnly, problem_response
+from accounts.problems import problem_response
+from config.api import JSONOnly
 from usage.retrying import away
 from usage.schema import Problem
 
