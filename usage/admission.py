@@ -293,7 +293,7 @@ class Room:
                 left = self._left.get(pk)
                 if window is not None and left is not None and move.amount > left:
                     meter = self.book.meters_by_id[move.slot.key.meter_id]
-                    return refusals.used_up(meter, move.slot, window, self._used[pk], self.now)
+                    return refusals.used_up(meter, move.slot, window, self._used[pk], left, self.now)
         for move in moves:
             left = self._left.get(move.balance_id)
             if left is not None:

@@ -22,14 +22,17 @@ ERROR = "usage_limit_exceeded"
 UNPRICED = "unpriced"
 
 
-def used_up(meter: MeterEntry, slot: Slot, window: StoredWindow, used: int, now: datetime) -> DomainError:
-    """The refusal of a quota that has no room (api.md, Quotas)."""
+def used_up(
+    meter: MeterEntry, slot: Slot, window: StoredWindow, used: int, left: int, now: datetime
+) -> DomainError:
+    """The refusal of a quota that has no room (api.md, Quotas).
+
+    Args:
+        used, left: of its balance, in the meter's places; what is held is in neither.
+    """
     word = ADJECTIVES[slot.key.kind]
     limit = slot.limit or 0
-    remaining_s = max(1, int((window.span.end - now).total_seconds()) + 1)
     status = settings.QUOTA_REFUSED_STATUS if limit else 403
-    length_s = int((window.span.end - window.span.start).total_seconds())
-    room = max(0, limit - used) // meter.one
     extra: dict[str, object] = {
         "meter": meter.slug,
         "scope": scope_text(slot.key.scope, slot.key.scope_id),
@@ -38,15 +41,35 @@ def used_up(meter: MeterEntry, slot: Slot, window: StoredWindow, used: int, now:
         "window": slot.window,
         "resets_at": instant_text(window.span.end),
         "upgrade_url": f"{settings.BASE_URL}/upgrade/?meter={meter.slug}",
-        "headers": {
-            "RateLimit-Policy": f'"{meter.slug}";q={limit // meter.one};w={length_s}',
-            "RateLimit": f'"{meter.slug}";r={room};t={remaining_s}',
-        },
+        # Less than a whole one is no room for who was just refused.
+        "headers": room_headers(meter, limit, left // meter.one * meter.one, window, now),
     }
     if status == 429:
-        extra["retry_after"] = min(remaining_s, RETRY_AFTER_AT_MOST_S)
+        extra["retry_after"] = min(_remaining_s(window, now), RETRY_AFTER_AT_MOST_S)
     message = f"You have reached your {word} limit. Upgrade your plan to continue."
     return DomainError(ERROR, message, status, **extra)
+
+
+def room_headers(
+    meter: MeterEntry, limit: int, left: int, window: StoredWindow, now: datetime
+) -> dict[str, str]:
+    """RateLimit headers (draft-ietf-httpapi-ratelimit-headers) of a quota, in whole units of its meter.
+
+    Rounded up: whoever reads `r=0` stops asking, and half a dollar is still room.
+
+    Args:
+        limit, left: in the meter's places; `left` is without what is held.
+    """
+    length_s = int((window.span.end - window.span.start).total_seconds())
+    quota, room = -(-limit // meter.one), -(-max(0, left) // meter.one)
+    return {
+        "RateLimit-Policy": f'"{meter.slug}";q={quota};w={length_s}',
+        "RateLimit": f'"{meter.slug}";r={room};t={_remaining_s(window, now)}',
+    }
+
+
+def _remaining_s(window: StoredWindow, now: datetime) -> int:
+    return max(1, int((window.span.end - now).total_seconds()) + 1)
 
 
 def unpriced(meter: MeterEntry, slot: Slot) -> DomainError:
