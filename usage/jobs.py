@@ -5,12 +5,14 @@ from datetime import timedelta
 from django.db.models import Q
 from django.utils import timezone
 
-from usage.models import Job
+from usage import reservations
+from usage.models import Job, Reservation
 from usage.queue import Again, job, scheduled
 
 DONE_KEPT_FOR = timedelta(days=3)
 DEAD_KEPT_FOR = timedelta(days=90)
 PRUNED_AT_ONCE = 1_000
+EXPIRED_AT_ONCE = 500  # reservations looked at; each account's are given back together
 
 
 @scheduled(every=timedelta(hours=1), at=timedelta(minutes=17))
@@ -27,3 +29,18 @@ def prune_finished_jobs() -> Again | None:
         # The state once more: somebody may have brought a dead one back meanwhile.
         Job.objects.filter(pk__in=ids, state__in=(Job.State.DONE, Job.State.DEAD)).delete()
     return Again() if any(len(ids) == PRUNED_AT_ONCE for ids in found) else None
+
+
+@scheduled(every=timedelta(minutes=1), at=timedelta(seconds=10))
+@job("usage.expire_reservations")
+def expire_reservations() -> Again | None:
+    """Give back what reservations hold that were neither settled nor released in time.
+
+    Whoever is short of room gives it back without waiting; this is for accounts that nobody asks for.
+    """
+    now = timezone.now()
+    due = Reservation.objects.filter(state=Reservation.State.OPEN, expires_at__lte=now).order_by("expires_at")
+    account_ids = list(due.values_list("account_id", flat=True)[:EXPIRED_AT_ONCE])
+    for account_id in sorted(set(account_ids)):
+        reservations.expire(account_id, now)
+    return Again() if len(account_ids) == EXPIRED_AT_ONCE else None
