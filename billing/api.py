@@ -13,11 +13,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.authentication import account_of, caller_of
+from accounts.errors import NotYours
 from accounts.models import Account
 from billing import analytics, schema
 from billing.models import Plan
 from billing.plans import notice_of, period_of, plan_in_force, subscription_of
-from usage import events, parameters, queries, quota_status
+from usage import campaigns, events, parameters, queries, quota_status
 from usage import price_book as price_books
 from usage.costs import total
 from usage.estimates import estimate
@@ -34,7 +35,8 @@ class Current(APIView):
 
     @extend_schema(**schema.CURRENT)
     def get(self, request: Request) -> Response:
-        document = current(account_of(request))
+        account = account_of(request)
+        document = current(account, named_campaign(account, request.query_params.get("campaign")))
         etag = f'"{hashlib.blake2b(msgspec.json.encode(document), digest_size=16).hexdigest()}"'
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
         if is_held_already(request, etag):
@@ -48,22 +50,40 @@ def is_held_already(request: Request, etag: str) -> bool:
     return "*" in held or any(tag.removeprefix("W/") == etag for tag in held)
 
 
-def current(account: Account) -> dict[str, Any]:
-    """What `usage/current` answers: plan, period, meters, and the calendar month's summary and cost."""
+def named_campaign(account: Account, name: str | None) -> int | None:
+    """The id of the campaign that a reader asks for; None when they ask for none.
+
+    Raises:
+        NotYours: the account has no such campaign.
+    """
+    if name is None:
+        return None
+    found = campaigns.find(account, name)
+    if found is None:
+        raise NotYours("unknown_campaign", f"There is no campaign {name!r}.")
+    return found.pk
+
+
+def current(account: Account, campaign_id: int | None = None) -> dict[str, Any]:
+    """What `usage/current` answers: plan, period, meters, and the calendar month's summary and cost.
+
+    Args:
+        campaign_id: only the usage, cost and quotas of this campaign.
+    """
     now = timezone.now()
     subscription = subscription_of(account)
     plan = plan_in_force(subscription, now)
     period = period_of(subscription, now)
     start, end = queries.month_of(queries.today(account))
-    lifetime = queries.cost(account)
+    lifetime = queries.cost(account, campaign_id=campaign_id)
     book = lifetime.book
-    summary = queries.summary(account, start, end, book)
+    summary = queries.summary(account, start, end, book, campaign_id)
     month = total((entry.cost for entry in summary.by_operation.values()), book)
     return {
         "account": account.public_id,
         "plan": plan_named(plan),
         "period": {"start": instant_text(period.start), "end": instant_text(period.end)},
-        "meters": [meter.as_json() for meter in quota_status.everything(account, now, book)],
+        "meters": [meter.as_json() for meter in quota_status.everything(account, now, book, campaign_id)],
         "summary": {
             "operations": summary.operations,
             "references": summary.references,

@@ -151,7 +151,11 @@ CURRENT: dict[str, Any] = {
     "operation_id": "getCurrentUsage",
     "summary": "The account now",
     "description": "Plan, meters, this calendar month's summary and cost. Answers 304 to If-None-Match.",
-    "parameters": [ACCOUNT, OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER)],
+    "parameters": [
+        ACCOUNT,
+        query("campaign", "Only this campaign's usage, cost and quotas."),
+        OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER),
+    ],
     "responses": {200: CurrentUsage, 304: None, **problems(400, 401, 403, 404)},
 }
 ESTIMATE: dict[str, Any] = {

@@ -226,11 +226,19 @@ def hold(database: BaseDatabaseWrapper, moves: Iterable[Move]) -> None:
         NoRoomError: one of those that must fit does not.
     """
     with database.cursor() as cursor:
-        for move in sorted(moves, key=lambda move: move.balance_id):
-            room = f" AND used+held+{move.amount}<=limit_in_force" if move.must_fit else ""
-            cursor.execute(f"UPDATE {TABLE} SET held=held+{move.amount} WHERE id={move.balance_id}{room}")
+        for sql in hold_statements(moves):
+            cursor.execute(sql)
             if not cursor.rowcount:
                 raise NoRoomError
+
+
+def hold_statements(moves: Iterable[Move]) -> list[str]:
+    """What holds the amounts of moves, sorted; each statement must change a row."""
+    found = []
+    for move in sorted(moves, key=lambda move: move.balance_id):
+        room = f" AND used+held+{move.amount}<=limit_in_force" if move.must_fit else ""
+        found.append(f"UPDATE {TABLE} SET held=held+{move.amount} WHERE id={move.balance_id}{room}")
+    return found
 
 
 def add(database: BaseDatabaseWrapper, facts: Mapping[int, int], freed: Mapping[int, int]) -> None:

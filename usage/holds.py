@@ -12,9 +12,10 @@ from django.db.models import Sum
 
 from accounts.errors import DomainError
 from usage import admission
-from usage.models import Hold, Record, Reservation
+from usage.models import Balance, Hold, Record, Reservation
 
 SWEPT_AT_ONCE = 500
+HOLDS = Hold._meta.db_table
 State = Reservation.State
 
 
@@ -38,6 +39,23 @@ class Settlement:
         settled_with = Record.objects.filter(pk=self._reservation.record_id or 0)
         if settled_with.values_list("event_hash", flat=True).first() != event_hash:
             raise DomainError("already_settled", "This reservation was settled with another record.", 409)
+
+    def statements(self, now: str) -> tuple[list[str], list[str]]:
+        """The same for a compound statement: what frees the holds, and what has to change a row.
+
+        Args:
+            now: as a literal of the database.
+        """
+        free = (
+            f"UPDATE {Balance._meta.db_table} b JOIN {HOLDS} h ON h.balance_id=b.id"
+            f" SET b.held=b.held-h.amount WHERE h.reservation_id={self.reservation_id}"
+        )
+        forget = f"DELETE FROM {HOLDS} WHERE reservation_id={self.reservation_id}"
+        close = (
+            f"UPDATE {Reservation._meta.db_table} SET state={State.SETTLED.value},resolved_at={now},"
+            f"record_id=new_id WHERE id={self.reservation_id} AND state<>{State.SETTLED.value}"
+        )
+        return [free, forget], [close]
 
     def finish(self, record_id: int | None, now: datetime) -> dict[int, int]:
         """Close the reservation; what it held of each balance until now."""

@@ -225,9 +225,10 @@ class Store:
         """Store sorted entries, their totals and their moves, all or none."""
         database = connections[DEFAULT_DB_ALIAS]
         try:
-            if insert_and_count == self._at_once and self._may_go_at_once(entries, database):
+            is_single = insert_and_count == self._at_once and len(entries) == 1
+            if is_single and one_trip.is_possible(database):
                 row = record_row(entries[0], secrets.randbits(62), self.now)
-                record_id = _in_one_trip(database, entries[0], book, states, row)
+                record_id = self._in_one_trip(database, entries[0], book, states, row)
                 if record_id is not None:
                     return [stored(entries[0], record_id)]
             with transaction.atomic():
@@ -237,8 +238,38 @@ class Store:
                 raise TotalTooLargeError from error
             raise
 
-    def _may_go_at_once(self, entries: list[Entry], database: BaseDatabaseWrapper) -> bool:
-        return len(entries) == 1 and self.settlement is None and one_trip.is_possible(database)
+    def _in_one_trip(
+        self, database: BaseDatabaseWrapper, entry: Entry, book: PriceBook, states: States, row: tuple
+    ) -> int | None:
+        """The id of the record when it could be stored at once; None when it has to go the long way."""
+        guards = admission.statements(entry.moves)
+        if guards is None or entry.account_id not in states:
+            return None
+        others = _totals_of([entry]).statements(database)
+        if entry.detail:
+            # Its id is known only over there, so it stands in for a number here.
+            head = insert_head("mysql", RecordDetail._meta.db_table, DETAIL_COLUMNS)
+            values = row_texts(database, [(entry.account_id, *entry.detail)])[0]
+            others.insert(0, f"{head}(new_id,{values[1:]}")
+        if self.settlement is not None:
+            freed, closed = self.settlement.statements(row_texts(database, [(self.now,)])[0])
+            others, guards = others + freed, closed + guards
+        head = insert_head("mysql", Record._meta.db_table, RECORD_COLUMNS)
+        record_id = one_trip.store(
+            database,
+            account_id=entry.account_id,
+            time_zone=entry.account.time_zone,
+            revision=states[entry.account_id].revision,
+            version=book.version,
+            insert=head + row_texts(database, [row])[0],
+            others=others,
+            guards=guards,
+        )
+        if record_id != one_trip.NO_ROOM:
+            return record_id
+        if self.settlement is not None:
+            return None  # it was settled before: the long way finds out with what
+        raise NoRoomError
 
     def _at_once(
         self, database: BaseDatabaseWrapper, entries: list[Entry], book: PriceBook, states: States
@@ -300,34 +331,6 @@ def _refresh_accounts(entries: list[Entry]) -> list[Entry]:
     for entry in entries:
         entry.account = accounts.get(entry.account_id, entry.account)
     return entries
-
-
-def _in_one_trip(
-    database: BaseDatabaseWrapper, entry: Entry, book: PriceBook, states: States, row: tuple
-) -> int | None:
-    """The id of the record when it could be stored at once; None when it has to go the long way."""
-    guards = admission.statements(entry.moves)
-    if guards is None or entry.account_id not in states:
-        return None
-    others = _totals_of([entry]).statements(database)
-    if entry.detail:
-        # Its id is known only over there, so it stands in for a number here.
-        head = insert_head("mysql", RecordDetail._meta.db_table, DETAIL_COLUMNS)
-        values = row_texts(database, [(entry.account_id, *entry.detail)])[0]
-        others.insert(0, f"{head}(new_id,{values[1:]}")
-    record_id = one_trip.store(
-        database,
-        account_id=entry.account_id,
-        time_zone=entry.account.time_zone,
-        revision=states[entry.account_id].revision,
-        version=book.version,
-        insert=insert_head("mysql", Record._meta.db_table, RECORD_COLUMNS) + row_texts(database, [row])[0],
-        others=others,
-        guards=guards,
-    )
-    if record_id == one_trip.NO_ROOM:
-        raise NoRoomError
-    return record_id
 
 
 def _check_still_true(

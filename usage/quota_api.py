@@ -12,12 +12,12 @@ from accounts.authentication import KeyAuthentication, caller_of
 from accounts.keys import Caller
 from accounts.models import Account
 from accounts.references import AccountResolver
-from usage import events, quota_schema, quota_status, reservations
+from usage import events, quota_schema, rate_limits, reservations
 from usage import price_book as price_books
-from usage.admission import current_states
 from usage.api import answer_of, idempotency_key
 from usage.models import Reservation
 from usage.parsers import JSON, read_body, sent_as
+from usage.rate_tokens import tokens_of
 from usage.representation import instant_text
 
 
@@ -44,10 +44,12 @@ class Reserve(APIView):
     @extend_schema(**quota_schema.RESERVE)
     def post(self, request: Request) -> Response:
         sent_as(request, JSON)
+        caller = caller_of(request)
         event = events.decode_announcement(read_body(request._request))
+        rate_limits.take_tokens(caller, tokens_of([event], price_books.remembered()))
         reservation = reservations.reserve(
             event,
-            caller_of(request),
+            caller,
             ttl_seconds=event.ttl_seconds,
             idempotency_key=idempotency_key(request),
         )
@@ -55,22 +57,11 @@ class Reserve(APIView):
 
 
 def represent(reservation: Reservation) -> dict[str, object]:
-    """A reservation, and the meters that it falls under."""
-    now = timezone.now()
-    account = Account.objects.get(pk=reservation.account_id)
-    book = price_books.current()
-    state = current_states([account.pk], now, now)[account.pk]
-    slots = state.slots_for(
-        book.operation(reservation.operation_id).slug,
-        reservation.user_id or 0,
-        reservation.campaign_id or 0,
-        reservation.key_id or 0,
-        book,
-    )
+    """A reservation, and the meters that it counts in."""
     return {
         "reservation": f"res_{reservation.pk}",
         "expires_at": instant_text(reservation.expires_at),
-        "meters": [meter.as_json() for meter in quota_status.of_quotas(account, now, book, slots)],
+        "meters": [meter.as_json() for meter in reservations.meters_of(reservation)],
     }
 
 

@@ -37,6 +37,20 @@ class MeterStatus:
         return Decimal(self.used).scaleb(-self.meter.places)
 
     @property
+    def reserved_decimal(self) -> Decimal:
+        return Decimal(self.reserved).scaleb(-self.meter.places)
+
+    @property
+    def whole(self) -> Decimal | None:
+        """What the percentage is of: the limit, else the included quantity."""
+        return self.decimal(self.included if self.limit is None else self.limit)
+
+    @property
+    def shown_percentage(self) -> int:
+        """Per cent as a bar can show it."""
+        return min(100, int(self.percentage or 0))
+
+    @property
     def limit(self) -> int | None:
         return self.slot.limit if self.slot else None
 
@@ -108,11 +122,22 @@ class MeterStatus:
         }
 
 
-def everything(account: Account, now: datetime, book: PriceBook) -> list[MeterStatus]:
-    """Every meter with a quota, or else with usage in the calendar month; in the catalogue's order."""
-    limited = of_quotas(account, now, book)
+def everything(
+    account: Account, now: datetime, book: PriceBook, campaign_id: int | None = None
+) -> list[MeterStatus]:
+    """Every meter with a quota, or else with usage in the calendar month; in the catalogue's order.
+
+    Args:
+        campaign_id: only this campaign's quotas and usage.
+    """
+    slots = None
+    if campaign_id is not None:
+        state = quota_state.fresh(account.pk, now)
+        slots = [slot for key, slot in state.slots.items() if key[1:3] == (Scope.CAMPAIGN, campaign_id)]
+    limited = of_quotas(account, now, book, slots)
     order = {meter.id: position for position, meter in enumerate(book.meters)}
-    found = limited + without_quota(account, now, book, limited)
+    scope = (Scope.ACCOUNT, 0) if campaign_id is None else (Scope.CAMPAIGN, campaign_id)
+    found = limited + without_quota(account, now, book, limited, *scope)
     return sorted(found, key=lambda status: order[status.meter.id])
 
 
@@ -188,16 +213,17 @@ def _held(account: Account, balance_ids: list[int], now: datetime) -> dict[int, 
 
 
 def without_quota(
-    account: Account, now: datetime, book: PriceBook, limited: Iterable[MeterStatus]
+    account: Account,
+    now: datetime,
+    book: PriceBook,
+    limited: Iterable[MeterStatus],
+    scope: str = Scope.ACCOUNT,
+    scope_id: int = 0,
 ) -> list[MeterStatus]:
-    """The meters that no quota of the account limits, by calendar month, where they counted something."""
-    taken = {status.meter.id for status in limited if status.scope == Scope.ACCOUNT}
+    """The meters that no quota of this scope limits, by calendar month, where they counted something."""
+    name = refusals.scope_text(scope, scope_id)
+    taken = {status.meter.id for status in limited if status.scope == name}
     free = [meter for meter in book.meters if meter.id not in taken]
     span = nominal(Kind.CALENDAR_MONTH, now, account.zone, now.date())
-    wanted = [Counted(meter, Scope.ACCOUNT, 0) for meter in free]
-    totals = counting.sums(account, span, wanted, book)
-    return [
-        MeterStatus(meter, Scope.ACCOUNT.value, span, used)
-        for meter, used in zip(free, totals, strict=True)
-        if used
-    ]
+    totals = counting.sums(account, span, [Counted(meter, scope, scope_id) for meter in free], book)
+    return [MeterStatus(meter, name, span, used) for meter, used in zip(free, totals, strict=True) if used]

@@ -18,10 +18,12 @@ from accounts.errors import DomainError, NotYours
 from accounts.keys import Caller
 from accounts.models import Account
 from accounts.references import AccountResolver
-from usage import admission, holds, quota_state, quota_status, refusals, retrying
+from usage import admission, holds, one_trip, quota_state, quota_status, refusals, retrying
 from usage import price_book as price_books
 from usage.admission import Move, NoRoomError, States
-from usage.bulk import insert_new, insert_one
+from usage.balances import announced
+from usage.bulk import insert_head, insert_new, insert_one, row_texts
+from usage.counting import Counted, share
 from usage.entries import Entry, checked
 from usage.events import Announcement, Event, event_hash
 from usage.holds import Settlement
@@ -52,6 +54,7 @@ COLUMNS = (
     "expires_at",
     "state",
 )
+HOLD_COLUMNS = ("reservation_id", "balance_id", "account_id", "amount")
 
 Answer = Reservation | DomainError
 
@@ -72,13 +75,12 @@ def _announced(event: Event, caller: Caller, now: datetime) -> Entry:
     return checked(0, event, AccountResolver(caller), now, ())
 
 
-def _prepare(entry: Entry, now: datetime) -> Permission:
+def _prepare(entry: Entry, now: datetime, book: PriceBook) -> Permission:
     """Rate the announced usage and find the balances that it falls under.
 
     Raises:
         DomainError: it cannot be rated, or is not permitted whatever the balances hold.
     """
-    book = price_books.current()
     _, unratable = rate_all([entry], book)
     if unratable:
         raise unratable[0][1]
@@ -128,6 +130,7 @@ def check(event: Event, caller: Caller) -> Checked:
                 raise
             return Checked(False, meters)
         asked[slot] = admission.amount_of(entry, meter, book)
+    meters = [m for m in meters if m.slot and (m.slot.limit == 0 or asked.get(m.slot))]
     fits = [not m.slot.is_hard or asked.get(m.slot, 0) <= (m.remaining or 0) for m in meters if m.slot]
     return Checked(all(fits), meters)
 
@@ -153,12 +156,14 @@ def reserve(
     entry = _announced(event, caller, now)
     request_hash = event_hash(idempotency_key, NAMESPACE) if idempotency_key else secrets.token_bytes(16)
     reservation = _row(entry, request_hash, now, ttl_seconds)
+    book = price_books.remembered()
     for _ in range(TRIES):
-        permission = _prepare(entry, now)
+        permission = _prepare(entry, now, book)
         _fill(reservation, entry)
         try:
             answer = _ask(reservation, permission)
         except _MovedError:
+            book = price_books.reload()
             quota_state.forget([entry.account_id])
             entry.account = Account.objects.filter(pk=entry.account_id).first() or entry.account
             continue
@@ -171,6 +176,10 @@ def reserve(
 
 def _ask(reservation: Reservation, permission: Permission) -> Answer:
     try:
+        if one_trip.is_possible(connection):
+            reservation.pk = retrying.run(partial(_in_one_trip, reservation, permission))
+            if reservation.pk is not None:
+                return reservation
         return retrying.run(partial(_reserve, reservation, permission, _at_once))
     except NoRoomError:
         return retrying.run(partial(_reserve, reservation, permission, _in_order))
@@ -209,6 +218,30 @@ def _fill(reservation: Reservation, entry: Entry) -> None:
 def _reserve(reservation: Reservation, permission: Permission, ask: Callable) -> Answer:
     with transaction.atomic():
         return ask(reservation, permission)
+
+
+def _in_one_trip(reservation: Reservation, permission: Permission) -> int | None:
+    """The id of the reservation when it could be made at once; None when it has to go the long way."""
+    entry, moves = permission.entry, permission.entry.moves
+    if entry.account_id not in permission.states:
+        return None
+    row = tuple(getattr(reservation, column) for column in COLUMNS)
+    head = insert_head("mysql", Reservation._meta.db_table, COLUMNS)
+    holds_head = insert_head("mysql", Hold._meta.db_table, HOLD_COLUMNS)
+    held = [f"(new_id,{m.balance_id},{entry.account_id},{m.amount})" for m in moves if m.amount > 0]
+    reservation_id = one_trip.store(
+        connection,  # type: ignore[arg-type]
+        account_id=entry.account_id,
+        time_zone=entry.account.time_zone,
+        revision=permission.states[entry.account_id].revision,
+        version=permission.book.version,
+        insert=head + row_texts(connection, [row])[0],  # type: ignore[arg-type]
+        others=[holds_head + ",".join(held)] if held else (),
+        guards=admission.hold_statements(moves),
+    )
+    if reservation_id == one_trip.NO_ROOM:
+        raise NoRoomError
+    return reservation_id
 
 
 def _at_once(reservation: Reservation, permission: Permission) -> Answer:
@@ -262,11 +295,22 @@ def _insert(reservation: Reservation) -> Reservation | None:
 
 
 def _hold(reservation: Reservation, moves: Sequence[Move]) -> None:
-    columns = ("reservation_id", "balance_id", "account_id", "amount")
     rows = [(reservation.pk, m.balance_id, reservation.account_id, m.amount) for m in moves if m.amount > 0]
     if rows:
-        insert_new(connection, Hold._meta.db_table, columns, sorted(rows))
+        insert_new(connection, Hold._meta.db_table, HOLD_COLUMNS, sorted(rows))
         admission.hold(connection, moves)
+
+
+def meters_of(reservation: Reservation) -> list[MeterStatus]:
+    """The quotas that a reservation counts in, as they are now."""
+    now = timezone.now()
+    account = Account.objects.get(pk=reservation.account_id)
+    book = price_books.current()
+    state = quota_state.fresh(account.pk, now)
+    part = announced(reservation, book)
+    slots = state.slots_for(part.operation, part.user_id, part.campaign_id, part.key_id, book)
+    statuses = quota_status.of_quotas(account, now, book, slots)
+    return [m for m in statuses if m.slot and share(Counted(m.meter, *m.slot.key[1:3]), part, book)]
 
 
 def expire(account_id: int, now: datetime) -> int:
