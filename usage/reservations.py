@@ -87,12 +87,20 @@ def _prepare(entry: Entry, now: datetime, book: PriceBook) -> Permission:
     states = retrying.run(partial(admission.prepare, [entry], book, now, guarded=True))
     if entry.denial is not None:
         if entry.denial.error == refusals.UNPRICED:
-            _count(entry, now)
+            count_refusal(entry, now)
         raise entry.denial
     return Permission(entry, book, states)
 
 
-def _count(entry: Entry, now: datetime) -> None:
+def prepared(event: Event, caller: Caller, now: datetime) -> Permission:
+    """The announced usage with the balances that it falls under, as they are now; errors as of `reserve`."""
+    entry = _announced(event, caller, now)
+    quota_state.fresh(entry.account_id, now)
+    return _prepare(entry, now, price_books.current())
+
+
+def count_refusal(entry: Entry, now: datetime) -> None:
+    """Count that the announced usage was refused."""
     retrying.run(partial(refusals.count, [refusals.attempt_of(entry)], now))
 
 
@@ -169,7 +177,7 @@ def reserve(
             continue
         if isinstance(answer, Reservation):
             return answer
-        _count(entry, now)
+        count_refusal(entry, now)
         raise answer
     raise retrying.away()
 

@@ -1,0 +1,124 @@
+"""The light guard: looks whether there is room, holds nothing and records nothing.
+
+For views whose work is recorded elsewhere, such as by the client or by the view itself. What a
+request falls under is remembered as of one revision of its account and of the catalogue; letting it
+in is one read of both revisions and of the balances. Only where that finds no room, or something
+has moved, is the long way asked.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from django.db import connection
+
+from accounts.errors import DomainError
+from accounts.keys import Caller
+from usage import admission, events, reservations
+from usage.events import Event
+from usage.models import Balance
+from usage.reservations import Permission
+from usage.windows import Span
+
+REMEMBERED_AT_MOST = 10_000
+SQL = (
+    "SELECT a.revision, (SELECT version FROM usage_catalogueversion WHERE id = 1),"
+    " b.id, b.used, b.held, b.limit_in_force"
+    " FROM accounts_account a LEFT JOIN {table} b ON b.id IN ({ids}) WHERE a.id = {account}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks of which balances, as of one revision."""
+
+    revision: int
+    version: int
+    spans: tuple[Span, ...]
+    amounts: dict[int, int]  # hard balance id → amount
+    sql: str
+
+    def holds_at(self, now: datetime) -> bool:
+        return all(span.start <= now < span.end for span in self.spans)
+
+
+_known: dict[tuple, Asked] = {}
+_lock = threading.Lock()
+
+
+def forget_all() -> None:
+    """Drop what this process remembers."""
+    with _lock:
+        _known.clear()
+
+
+def look(key: tuple, announced: Callable[[], dict[str, object]], caller: Caller, now: datetime) -> None:
+    """Let a request in while every hard quota that it falls under has room for it.
+
+    Two that come at the same moment may both find the last room: who must be sure reserves.
+
+    Args:
+        key: equal for requests of one account that announce the same.
+        announced: makes the fields of a record that say what is about to be used.
+
+    Raises:
+        DomainError: there is no room, or it cannot be permitted at all.
+    """
+    asked = _known.get(key)
+    if asked is not None and asked.holds_at(now) and _has_room(asked):
+        return
+    permission = reservations.prepared(_decoded(announced()), caller, now)
+    refusal = _refusal(permission, now)
+    if refusal is not None:
+        # Perhaps reservations that have expired still hold it.
+        reservations.expire(permission.entry.account_id, now)
+        refusal = _refusal(permission, now)
+    if refusal is not None:
+        reservations.count_refusal(permission.entry, now)
+        raise refusal
+    with _lock:
+        if len(_known) >= REMEMBERED_AT_MOST:
+            _known.clear()
+        _known[key] = _remembered(permission)
+
+
+def _decoded(body: dict[str, object]) -> Event:
+    return events.decode_one(msgspec.json.encode(body))
+
+
+def _refusal(permission: Permission, now: datetime) -> DomainError | None:
+    moves = permission.entry.moves
+    return admission.Room(moves, permission.book, now).take(moves)
+
+
+def _has_room(asked: Asked) -> bool:
+    """One read; False also when something has moved."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        cursor = connection.connection.cursor()  # Django's own would cost as much as the read
+        cursor.execute(asked.sql)
+        rows = cursor.fetchall()
+        cursor.close()
+    if not rows or rows[0][:2] != (asked.revision, asked.version):
+        return False
+    return all(
+        used + held + asked.amounts[pk] <= limit
+        for _, _, pk, used, held, limit in rows
+        if pk is not None and limit is not None
+    )
+
+
+def _remembered(permission: Permission) -> Asked:
+    """What was let in, to be let in again as long as nothing moves."""
+    entry = permission.entry
+    amounts = {move.balance_id: move.amount for move in entry.moves if move.must_fit}
+    sql = SQL.format(
+        table=Balance._meta.db_table,
+        ids=",".join(map(str, sorted(amounts))) or "0",
+        account=entry.account_id,
+    )
+    spans = tuple(move.window.span for move in entry.moves)
+    state = permission.states.get(entry.account_id)
+    return Asked(state.revision if state else 0, permission.book.version, spans, amounts, sql)
