@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from tqdm import tqdm
 from accounts import keys
 from accounts.lifecycle import open_business_account
 from accounts.models import Account, Key, Member, User
-from usage import replay
-from usage.models import Replay
+from usage import limits, replay
+from usage.models import Meter, Quota, Replay
 from usage.representation import instant_text
 
 TRACE = Path(replay.__file__).parent / "data" / "azure_llm_2023_conv.csv"
@@ -70,7 +71,8 @@ def prepare(known: Secrets) -> Cast:
     maya = _user("maya@example.com", "Maya Okafor", known)
     dev = _user("dev@example.com", "Dev Banerjee", known)
     ines = _user("ines@example.com", "Ines Duarte", known)
-    northwind = _business(NORTHWIND, maya, "pro", "Asia/Kolkata")
+    northwind = _business(NORTHWIND, maya, "enterprise", "Asia/Kolkata")
+    _agree_on_a_limit(northwind)
     for user, role in ((dev, Member.Role.ADMIN), (ines, Member.Role.MEMBER)):
         Member.objects.get_or_create(account=northwind, user=user, defaults={"role": role})
     cast = Cast(
@@ -108,6 +110,13 @@ def _user(
 def _business(name: str, owner: User, plan: str, time_zone: str) -> Account:
     found = Account.objects.filter(name=name, members__user=owner).first()
     return found or open_business_account(name, owner=owner, plan=plan, time_zone=time_zone)
+
+
+def _agree_on_a_limit(account: Account) -> None:
+    """An override as staff make it, so that there is one to see."""
+    meter = Meter.objects.get(slug="content_generations")
+    if not Quota.objects.filter(account=account, meter=meter).exists():
+        limits.override(account, meter, Decimal(25_000), actor="demo", reason="Agreed in the contract.")
 
 
 def is_complete(cast: Cast) -> bool:
