@@ -261,6 +261,19 @@ def test_another_job_does_not_wait_for_the_turn_of_a_key(recorder: Recorder) -> 
     assert [queue.claim("two", LEASE) is not None for _ in range(3)] == [True, True, False]
 
 
+def test_work_that_waits_for_its_turn_holds_nothing_else_up(recorder: Recorder) -> None:
+    for key in range(2 * queue.CANDIDATES):
+        enqueue("test.record", key=str(key))
+        assert queue.claim("one", LEASE) is not None
+        enqueue("test.record", key=str(key))
+    enqueue("test.record", last=True)
+
+    job = queue.claim("two", LEASE)
+
+    assert job is not None
+    assert job.arguments == {"last": True}
+
+
 def test_a_failure_goes_on_in_the_job_that_was_queued_meanwhile(recorder: Recorder) -> None:
     enqueue("test.record", key="k", a=1)
 
