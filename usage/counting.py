@@ -75,36 +75,50 @@ def share(counted: Counted, part: Part, book: PriceBook) -> int:
     )
 
 
+class WholeDays(NamedTuple):
+    """The days that lie in a span whole, whatever zone they were frozen in: [first, last).
+
+    No `last`: nothing can be there yet beyond the end. What is not exact begins, or ends,
+    inside the span, so that the ledger has more.
+    """
+
+    first: date
+    is_first_exact: bool
+    last: date | None
+    is_last_exact: bool
+
+
 def _parts(account: Account, span: Span, book: PriceBook) -> Iterator[Part]:
     everything = Q(account_id=account.pk)
-    first, last = _whole_days(account, span)
+    first, is_first_exact, last, is_last_exact = _whole_days(account, span)
     if last is not None and first >= last:
         within = Q(occurred_at__gte=span.start, occurred_at__lt=span.end)
         yield from _from_ledger(everything & within, book)
         return
     days = Q(local_day__gte=first) if last is None else Q(local_day__gte=first, local_day__lt=last)
     yield from _from_rollups(everything & days, book)
-    if first != span.start.astimezone(account.zone).date():
+    if not is_first_exact:
         within = Q(occurred_at__gte=span.start, occurred_at__lt=_utc(first) + BEHIND, local_day__lt=first)
         yield from _from_ledger(everything & within, book)
-    if last is not None and last != span.end.astimezone(account.zone).date():
+    if last is not None and not is_last_exact:
         within = Q(occurred_at__gte=_utc(last) - AHEAD, occurred_at__lt=span.end, local_day__gte=last)
         yield from _from_ledger(everything & within, book)
 
 
-def _whole_days(account: Account, span: Span) -> tuple[date, date | None]:
-    """The days that lie in a span whole, whatever zone they were frozen in: [first, last).
-
-    None for the last one: nothing can be there yet beyond the end.
-    """
-    first = _exact_day(account, span.start)
-    if first is None:
-        ahead = span.start.astimezone(UTC) + AHEAD
-        first = ahead.date() if ahead == _utc(ahead.date()) else ahead.date() + timedelta(days=1)
+def _whole_days(account: Account, span: Span) -> WholeDays:
+    exact = _exact_day(account, span.start)
+    first = _day_from(span.start + AHEAD) if exact is None else exact
     if span.end > timezone.now() + NOTHING_LATER:
-        return first, None
-    last = _exact_day(account, span.end)
-    return first, (span.end.astimezone(UTC) - BEHIND).date() if last is None else last
+        return WholeDays(first, exact is not None, None, True)
+    exact_last = _exact_day(account, span.end)
+    last = (span.end.astimezone(UTC) - BEHIND).date() if exact_last is None else exact_last
+    return WholeDays(first, exact is not None, last, exact_last is not None)
+
+
+def _day_from(at: datetime) -> date:
+    """The first day that begins at an instant or after it, in UTC."""
+    day = at.astimezone(UTC).date()
+    return day if _utc(day) == at else day + timedelta(days=1)
 
 
 def _exact_day(account: Account, at: datetime) -> date | None:
