@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -33,7 +34,7 @@ def used_up(
     word = ADJECTIVES[slot.key.kind]
     limit = slot.limit or 0
     status = settings.QUOTA_REFUSED_STATUS if limit else 403
-    extra: dict[str, object] = {
+    extra: dict[str, Any] = {
         "meter": meter.slug,
         "scope": scope_text(slot.key.scope, slot.key.scope_id),
         "limit": amount_text(limit, meter),
