@@ -40,6 +40,13 @@ def measured(value: Decimal, unit: str) -> SafeString | str:
     return shown if shown == exact else disclosure(shown, exact)
 
 
+@register.simple_tag
+def measured_of(value: Decimal, unit: str) -> SafeString | str:
+    """The first of two quantities of one unit, `86 of 100 messages`: with its unit only where that varies."""
+    shown, plain = formatting.in_unit(value, unit), formatting.quantity(value)
+    return measured(value, unit) if not shown.startswith(f"{plain} ") or unit == "bytes" else plain
+
+
 @register.filter
 def grouped(value: Decimal | int) -> str:
     return formatting.quantity(value)
