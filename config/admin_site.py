@@ -61,6 +61,12 @@ TASKS: dict[str, tuple[Entry, ...]] = {
         Entry("billing.PlanLimit", "data_thresholding", "Each plan's limit on each meter"),
         Entry("billing.Subscription", "card_membership", "Which account is on which plan"),
     ),
+    "Limits": (
+        Entry("usage.Quota", "production_quantity_limits", "What limits whom; add and end overrides"),
+        Entry("usage.Balance", "data_usage", "What is used and held in each window"),
+        Entry("usage.Reservation", "lock_clock", "Room held before the work; release it"),
+        Entry("usage.Refusal", "block", "Permission that was denied"),
+    ),
     "Background work": (
         Entry("usage.Job", "manufacturing", "What waits, runs or died; retry it", alarm=dead_jobs),
         Entry("usage.Schedule", "schedule", "When recurring jobs run next"),

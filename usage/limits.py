@@ -135,6 +135,24 @@ def scaled(amount: Decimal | None, meter: Meter, field: str = "limit") -> int | 
     return whole
 
 
+def parsed(text: str) -> Decimal | None:
+    """A limit as people write it: a number with a point, or `unlimited`, which is None.
+
+    Raises:
+        Invalid: field `limit`; it is neither.
+    """
+    written = text.strip()
+    if written.lower() == "unlimited":
+        return None
+    try:
+        number = Decimal(written)
+    except ArithmeticError as error:
+        raise Invalid("limit", "Write a number such as 100 or 0.5, or: unlimited.") from error
+    if not number.is_finite():
+        raise Invalid("limit", "Write a number such as 100 or 0.5, or: unlimited.")
+    return number
+
+
 def shown(amount: int | None, meter: Meter) -> Decimal | None:
     """A stored amount as the number that people read."""
     return scale_down(amount, meter.places)

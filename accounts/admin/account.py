@@ -1,6 +1,7 @@
 """Accounts and their members. An account is deleted on a page of its own, which asks why."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from django import forms
@@ -26,6 +27,20 @@ lost_with_an_account: list[Callable[[Account], Iterable[Fact]]] = []
 
 used_by_an_account: list[Callable[[Account], Iterable[Fact]]] = []
 """What the account's page says of its use; apps above add their totals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A card on an account's page: its facts, or a sentence when there are none, and where there is more."""
+
+    title: str
+    facts: list[Fact]
+    empty: str = ""
+    links: list[tuple[str, str]] = field(default_factory=list)  # what it says, and its address
+
+
+panels_of_an_account: list[Callable[[HttpRequest, Account], Iterable[Panel]]] = []
+"""Cards of the account's page, for who may see what they show; apps above add theirs."""
 
 COMMON_ZONES = ["UTC", "Asia/Kolkata", "Asia/Kathmandu", "Europe/London", "America/New_York"]
 
@@ -137,6 +152,15 @@ class AccountAdmin(TollgateAdmin):
         facts = [fact for read in used_by_an_account for fact in read(stored)]
         rows = format_html_join("", "<div><dt>{}</dt><dd>{}</dd></div>", facts)
         return format_html('<dl class="tg-facts">{}</dl>', rows)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        account = self.get_object(request, object_id) if self.has_view_permission(request) else None
+        panels = (
+            [panel for read in panels_of_an_account for panel in read(request, account)] if account else []
+        )
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "panels": panels})
 
     def account_of(self, obj: Account) -> Account:
         return obj

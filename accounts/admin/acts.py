@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django import forms
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
@@ -24,20 +25,37 @@ class Act:
 
 
 def act_page(
-    model_admin: ModelAdmin, request: HttpRequest, obj: Any, act: Act, form: forms.Form
+    model_admin: ModelAdmin, request: HttpRequest, obj: Any, act: Act, form: forms.Form, back: str = ""
 ) -> TemplateResponse:
-    """The page that asks; a GET shows it, and a POST whose form is wrong shows it again."""
+    """The page that asks; a GET shows it, and a POST whose form is wrong shows it again.
+
+    Args:
+        obj: what is acted on; None when it is several things or none yet.
+        back: where Cancel leads, by default to the page of `obj`.
+    """
     context = {
         **model_admin.admin_site.each_context(request),
         "opts": model_admin.opts,
         "original": obj,
-        "back": page_of(obj),
+        "back": back or page_of(obj),
         "title": act.title,
         "act": act,
         "form": form,
     }
     request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "admin/act.html", context, status=200)
+
+
+CONFIRMED = "confirmed"
+
+
+def carry(form: forms.Form, action: str, ids: list[str]) -> None:
+    """Let the page that asks about ticked rows of a list send them again, with CONFIRMED."""
+    for name, value in (("action", action), (CONFIRMED, "yes")):
+        form.fields[name] = forms.CharField(required=False, widget=forms.HiddenInput, initial=value)
+    form.fields[ACTION_CHECKBOX_NAME] = forms.MultipleChoiceField(
+        required=False, widget=forms.MultipleHiddenInput, initial=ids, choices=[(pk, pk) for pk in ids]
+    )
 
 
 def known_id(object_id: Any) -> int:

@@ -1,5 +1,6 @@
 """The whole admin, with something in every table: each page answers, and only to whom it should."""
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -10,15 +11,27 @@ from django.contrib.auth.models import Group, Permission
 from django.db import models
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts import audit, keys
 from accounts.keys import Caller
 from accounts.models import SCOPES, Account, Permit, User
 from config.admin_site import TASKS
-from usage import ledger, schedule
-from usage.events import Event
+from billing.models import PlanChange
+from usage import ledger, limits, refusals, reservations, schedule
+from usage.events import Event, decode_announcement
 from usage.ingestion import record_events
-from usage.models import CatalogueVersion, Record, Replay, Rollup, RollupUnit
+from usage.models import (
+    CatalogueVersion,
+    Hold,
+    Meter,
+    Record,
+    Replay,
+    Rollup,
+    RollupUnit,
+    Terms,
+    Window,
+)
 from usage.queue import enqueue
 
 NOT_REGISTERED = {
@@ -26,6 +39,10 @@ NOT_REGISTERED = {
     RollupUnit: "its primary key has several columns, which the admin cannot handle",
     Permit: "is never committed: no other connection ever sees one",
     CatalogueVersion: "is a counter that nobody reads or sets",
+    Hold: "its primary key has several columns; a reservation's page shows what it holds",
+    Terms: "are what the account's plan says, whose page shows them",
+    Window: "is shown with each balance, and makes no sense without one",
+    PlanChange: "is the history on its account's subscription",
 }
 OURS = [
     model for name in ("accounts", "usage", "billing") for model in apps.get_app_config(name).get_models()
@@ -64,6 +81,12 @@ def something_everywhere(acme: Account, staff: User) -> None:
     )
     assert outcome.is_new
     ledger.reverse(Record.objects.get(), "charged twice", key_id=None)
+    room = decode_announcement(b'{"operation":"chat_message","quantities":{"messages":1}}')
+    reservations.reserve(room, Caller(acme, frozenset(SCOPES)))
+    spend = Meter.objects.get(slug="spend")
+    limits.override(acme, spend, Decimal(100), actor=staff, reason="a trial")
+    now = timezone.now()
+    refusals.count([(acme.pk, 0, Record.objects.all()[0].operation_id, now.date())], now)
     keys.make_key(acme, name="server", created_by=staff)
     audit.write("key.made", actor=staff, account=acme, before={"a": 1}, after=["b"])
     Replay.objects.create(account=acme, source="0" * 64, anchor=acme.created_at)

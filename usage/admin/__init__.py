@@ -1,5 +1,27 @@
 """The admin of usage, split by noun; importing this package registers everything."""
 
-from usage.admin import accounts, around, catalogue, jobs, ledger, pricing
+from usage.admin import (
+    accounts,
+    around,
+    balances,
+    catalogue,
+    jobs,
+    ledger,
+    pricing,
+    quotas,
+    reservations,
+    standing,
+)
 
-__all__ = ["accounts", "around", "catalogue", "jobs", "ledger", "pricing"]
+__all__ = [
+    "accounts",
+    "around",
+    "balances",
+    "catalogue",
+    "jobs",
+    "ledger",
+    "pricing",
+    "quotas",
+    "reservations",
+    "standing",
+]

@@ -1,11 +1,12 @@
 """What can be recorded and limited: operations, units, models and meters."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelect2MultipleWidget
@@ -13,7 +14,28 @@ from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 from accounts.admin.base import TollgateAdmin, ViewOnly
 from accounts.admin.display import moment_column, number_column
 from accounts.admin.fields import SuggestingInput
-from usage.models import Meter, Model, Operation, PricingConfig, Rollup, RollupUnit, Unit
+from usage.models import Meter, Model, Operation, PricingConfig, Quota, Rollup, RollupUnit, Unit
+
+limits_of_a_meter: list[Callable[[Meter], Iterable[str]]] = []
+"""What limits a meter besides quotas, in words; apps above add what they know."""
+
+
+def limits_on(meter: Meter) -> list[str]:
+    """Why a meter's definition stays as it is: balances were counted by it. Empty when nothing limits it."""
+    found = [limit for read in limits_of_a_meter for limit in read(meter)]
+    return ["Quotas of accounts", *found] if Quota.objects.filter(meter=meter).exists() else found
+
+
+# Also the form's own two fields, so that the form has none of them.
+DEFINITION = ("aggregation", "units", "operations", "units_shown", "operations_shown")
+METER_STAYS = (
+    "What this meter counts is fixed: quotas limit it, and their balances were counted by this definition."
+    " Add another meter instead; it counts past usage too."
+)
+UNIT_STAYS = (
+    "Whether this unit is informational is fixed: a meter that is limited counts it, and its balances"
+    " were counted so."
+)
 
 
 class FirstSeenFilter(admin.SimpleListFilter):
@@ -75,10 +97,23 @@ class UnitAdmin(SlugStays, TollgateAdmin):
     list_filter = (FirstSeenFilter, ("kind", ChoicesDropdownFilter), "informational")
     search_fields = ("slug", "name")
     search_help_text = "Slug or name"
+    change_form_template = "admin/usage/definition/change_form.html"
     fields = ("slug", "name", "kind", "informational", "first_seen")
     readonly_fields = ("first_seen",)
 
     first_seen = moment_column("first_seen_at", "first seen in usage")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        fields = super().get_readonly_fields(request, obj)
+        return (*fields, "informational") if obj and _is_limited(obj) else fields
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        unit = kwargs.get("obj")
+        if unit is not None and "informational" in self.get_readonly_fields(request, unit):
+            context["stays"] = UNIT_STAYS
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def uses(self, unit: Unit) -> list[str]:
         found = []
@@ -86,6 +121,11 @@ class UnitAdmin(SlugStays, TollgateAdmin):
             found.append("Usage records that count this unit")
         found += [f"Operation: {row}" for row in Operation.objects.filter(default_unit=unit.slug)]
         return found + [f"Meter: {meter}" for meter in Meter.objects.all() if unit.slug in meter.units]
+
+
+def _is_limited(unit: Unit) -> bool:
+    """Whether a meter counts this unit that something limits."""
+    return any(unit.slug in meter.units and limits_on(meter) for meter in Meter.objects.all())
 
 
 @admin.register(Model)
@@ -157,10 +197,33 @@ class MeterAdmin(SlugStays, TollgateAdmin):
     search_fields = ("slug", "name")
     search_help_text = "Slug or name"
     ordering = ("slug",)
+    change_form_template = "admin/usage/definition/change_form.html"
     fieldsets = (
         (None, {"fields": (("slug", "name"), ("aggregation", "shown_as"))}),
         ("Counts", {"fields": ("units", "operations")}),
     )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        fields = super().get_readonly_fields(request, obj)
+        return (*fields, *DEFINITION) if obj and limits_on(obj) else fields
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None or not limits_on(obj):
+            return self.fieldsets
+        return (self.fieldsets[0], ("Counts", {"fields": ("units_shown", "operations_shown")}))
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        meter = kwargs.get("obj")
+        if meter is not None and limits_on(meter):
+            context["stays"] = METER_STAYS
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def uses(self, meter: Meter) -> list[str]:
+        """Plans protect the meter themselves; quotas have no constraint in the database."""
+        limited = Quota.objects.filter(meter=meter).exists()
+        return [f"Quotas of accounts limit {meter}, or did."] if limited else []
 
     @display(description="units")
     def units_shown(self, meter: Meter) -> str:

@@ -1,0 +1,5 @@
+"""The admin of billing, split by noun; importing this package registers everything."""
+
+from billing.admin import around, plans, subscriptions
+
+__all__ = ["around", "plans", "subscriptions"]

@@ -1,0 +1,189 @@
+"""Plans with what they limit. An edit is followed by the accounts on the plan."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse
+from unfold.contrib.filters.admin import RelatedDropdownFilter
+from unfold.decorators import action, display
+
+from accounts.admin.acts import known_id, object_or_404
+from accounts.admin.base import Rows, TollgateAdmin
+from accounts.admin.display import badge, number_column
+from accounts.errors import Invalid
+from billing import edits
+from billing.admin import moving
+from billing.models import Plan, PlanLimit
+from usage import limits
+from usage.admin.amounts import EXACT
+
+
+class LimitForm(forms.ModelForm):
+    """Amounts have to fit the meter that they limit: one of cost keeps ten places, and so holds less."""
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        meter = values.get("meter") or getattr(self.instance, "meter", None)
+        for field in ("limit", "included"):
+            if meter is not None and values.get(field) is not None:
+                self._fit(values[field], meter, field)
+        if values.get("overage_price") is not None and values["overage_price"] < 0:
+            self.add_error("overage_price", "A price is 0 or more.")
+        return values
+
+    def _fit(self, amount: Any, meter: Any, field: str) -> None:
+        try:
+            limits.scaled(amount, meter, field)
+        except Invalid as error:
+            self.add_error(field, error.message)
+
+
+class LimitInline(Rows):
+    model = PlanLimit
+    form = LimitForm
+    fields = ("meter", "limit", "included", "overage_price", "enforcement", "window")
+    formfield_overrides = EXACT
+
+
+class Followed:
+    """What is saved here is written down once, as an edit of a plan, and its accounts follow it."""
+
+    def begin(self, request: HttpRequest, plan_id: int) -> None:
+        """Remember what the plan says before it is saved."""
+        request.plan_before = edits.described(plan_id)  # type: ignore[attr-defined]
+
+    def end(self, request: HttpRequest, plan: Plan) -> None:
+        before = request.plan_before  # type: ignore[attr-defined]
+        if edits.edited(plan, before, request.user, request):  # type: ignore[arg-type]
+            messages.info(request, edits.followers(plan))
+
+
+@admin.register(Plan)
+class PlanAdmin(Followed, TollgateAdmin):
+    list_display = ("name", "code", "price_shown", "interval", "default", "alerts", "limits_shown")
+    search_fields = ("code", "name", "description")
+    search_help_text = "Code, name or description"
+    inlines = (LimitInline,)
+    formfield_overrides = EXACT
+    actions_detail = ("move_to_free", "move_accounts")
+    actions_row = ("move_to_free", "move_accounts")
+    fieldsets = (
+        (None, {"fields": (("code", "name"), "description")}),
+        ("Price", {"fields": (("price", "interval"), "stripe_lookup_key")}),
+        (
+            "For accounts on it",
+            {"fields": (("is_default", "alerts"), ("requests_per_minute", "tokens_per_minute"))},
+        ),
+        ("Shown", {"fields": ("rank",)}),
+    )
+
+    price_shown = number_column("price", "price, USD", missing="by agreement")
+
+    @display(description="default", ordering="is_default")
+    def default(self, plan: Plan) -> str:
+        return badge("default", "good") if plan.is_default else ""
+
+    @display(description="limits")
+    def limits_shown(self, plan: Plan) -> str:
+        return ", ".join(limit.meter.slug for limit in plan.limits.all()) or "none"
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).prefetch_related("limits__meter")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Clients and the catalogue's files name a plan by its code, so it is written once."""
+        return ("code",) if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Plan, form: Any, change: Any) -> None:
+        if change:
+            self.begin(request, obj.pk)
+        super().save_model(request, obj, form, change)
+
+    def write_saved(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        if change:
+            self.end(request, form.instance)
+        else:
+            super().write_saved(request, form, formsets, change)
+
+    def uses(self, obj: Plan) -> list[str]:
+        """New accounts get the default plan, so there is always one."""
+        return [f"{obj} is the default plan; make another one the default first."] if obj.is_default else []
+
+    def has_move_accounts_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        # By this user's right alone: named in the action, it would be looked up before the first migrate.
+        return request.user.has_perm("billing.change_subscription")
+
+    def has_move_to_free_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        if not self.has_move_accounts_permission(request):
+            return False
+        free = moving.free_plan()
+        return free is not None and known_id(object_id) != free.pk
+
+    @action(
+        description="Move all accounts to Free",
+        url_path="move-to-free",
+        permissions=["move_to_free"],
+        icon="moving",
+    )
+    def move_to_free(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return moving.move_all(self, request, object_or_404(self, request, object_id), moving.free_plan())
+
+    @action(
+        description="Move all accounts to …",
+        url_path="move-accounts",
+        permissions=["move_accounts"],
+        icon="swap_horiz",
+    )
+    def move_accounts(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return moving.move_all(self, request, object_or_404(self, request, object_id), None)
+
+
+@admin.register(PlanLimit)
+class PlanLimitAdmin(Followed, TollgateAdmin):
+    list_display = (
+        "plan_name",
+        "meter_slug",
+        "limit_shown",
+        "included_shown",
+        "overage",
+        "enforcement",
+        "window",
+    )
+    form = LimitForm
+    list_display_links = ("plan_name", "meter_slug")
+    list_select_related = ("plan", "meter")
+    list_filter = (("plan", RelatedDropdownFilter), ("meter", RelatedDropdownFilter))
+    search_fields = ("plan__code", "plan__name", "meter__slug")
+    search_help_text = "Plan or meter"
+    formfield_overrides = EXACT
+    list_per_page = 100
+
+    limit_shown = number_column("limit", "limit", missing="unlimited")
+    included_shown = number_column("included", "included")
+    overage = number_column("overage_price", "overage price, USD")
+
+    @display(description="plan", ordering="plan__rank")
+    def plan_name(self, limit: PlanLimit) -> str:
+        return limit.plan.name
+
+    @display(description="meter", ordering="meter__slug")
+    def meter_slug(self, limit: PlanLimit) -> str:
+        return limit.meter.slug
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Another plan's or meter's limit is another row."""
+        return ("plan", "meter") if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: PlanLimit, form: Any, change: Any) -> None:
+        self.begin(request, obj.plan_id)
+        super().save_model(request, obj, form, change)
+
+    def write_saved(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        self.end(request, form.instance.plan)
+
+    def delete_model(self, request: HttpRequest, obj: PlanLimit) -> None:
+        plan = obj.plan
+        self.begin(request, plan.pk)
+        obj.delete()
+        self.end(request, plan)
