@@ -206,7 +206,11 @@ def test_a_worker_ends_with_the_process_that_started_it(on_sqlite: Installation,
     parent.wait()
 
     (tmp_path / "log").touch()
-    wait_for(lambda: not runs(worker), tmp_path)
+    try:
+        wait_for(lambda: not runs(worker), tmp_path)
+    finally:
+        if runs(worker):
+            os.kill(worker, signal.SIGKILL)
     assert not runs(worker)
 
 
