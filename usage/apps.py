@@ -1,6 +1,7 @@
 from importlib import import_module
 
 from django.apps import AppConfig
+from django.core.checks import Tags, register
 from django.db.backends.signals import connection_created
 
 
@@ -9,10 +10,11 @@ class UsageConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.signals import account_being_deleted
-        from usage import ledger, price_book
+        from usage import checks, ledger, price_book
         from usage.fields import register_sqlite_total
 
         connection_created.connect(register_sqlite_total, dispatch_uid="exact_total")
         account_being_deleted.connect(ledger.delete_account, dispatch_uid="usage_ledger")
         price_book.watch_catalogue()
+        register(checks.check_metered_views, Tags.urls)
         import_module("usage.jobs")  # registers them
