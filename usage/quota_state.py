@@ -109,7 +109,8 @@ class AccountQuotas:
     is_behind: bool = False  # its balances are not yet in line with the quotas that came into force by date
     windows: dict[Kind, list[StoredWindow]] = field(default_factory=dict)  # the latest first
     balances: dict[tuple[int, int, str, int], int] = field(default_factory=dict)
-    _by_operation: dict[str, tuple[Slot, ...]] = field(default_factory=dict)
+    # By the version of the book, too: an old and a new one are used side by side for moments.
+    _by_operation: dict[tuple[int, str], tuple[Slot, ...]] = field(default_factory=dict)
 
     def is_over(self, now: datetime) -> bool:
         """Whether by date other quotas are in force by now."""
@@ -127,7 +128,7 @@ class AccountQuotas:
         self, operation: str, user_id: int, campaign_id: int, key_id: int, book: PriceBook
     ) -> Sequence[Slot]:
         """The quotas that usage of an operation by this member, campaign and key counts in."""
-        listed = self._by_operation.get(operation)
+        listed = self._by_operation.get((book.version, operation))
         if listed is None:
             listed = tuple(
                 slot
@@ -135,7 +136,7 @@ class AccountQuotas:
                 if key.meter_id in book.meters_by_id
                 and meters.lists(book.meters_by_id[key.meter_id], operation)
             )
-            self._by_operation[operation] = listed
+            self._by_operation[(book.version, operation)] = listed
         if all(slot.key.scope == Scope.ACCOUNT for slot in listed):
             return listed
         return [s for s in listed if in_scope(s.key.scope, s.key.scope_id, user_id, campaign_id, key_id)]
