@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts.errors import DomainError
 from accounts.keys import Caller
 from accounts.references import find_account
-from usage import events, quota_headers, reservations
+from usage import doors, events, quota_headers, reservations
 from usage.events import Event
 from usage.ingestion import record_events
 from usage.metering import Metering, Quantities, quantity_texts
@@ -34,6 +34,8 @@ NS_IN_MS = 1_000_000
 
 class Metered:
     """What a metered view finds as `request.metered`."""
+
+    holds = True
 
     def __init__(
         self, metering: Metering, request: HttpRequest, caller: Caller, announced: dict[str, object]
@@ -142,11 +144,14 @@ class Metered:
             DomainError: it cannot be recorded, or not now.
         """
         now = timezone.now()
-        outcome = reservations.settle(self.reservation, _decoded(body), self.caller, now)
-        if outcome.error is not None and outcome.error.error == "already_settled":
+        try:
+            outcome = reservations.settle(self.reservation, _decoded(body), self.caller, now)
+        except DomainError as error:
+            if error.error != "already_settled":
+                raise
             # A fact, as from a service key: the client must not get the work for a record of its own.
-            fact = replace(self.caller, account=None)
-            outcome = record_events([_decoded(body | {"account": self._account_id()})], fact, now=now)[0]
+            fact = _decoded(body | {"account": self._account_id()})
+            outcome = record_events([fact], replace(self.caller, account=None), now=now)[0]
         if outcome.error is not None:
             raise outcome.error
 
@@ -179,8 +184,25 @@ class Metered:
         return json.dumps(shown, default=_json_text)
 
 
-def begin(metering: Metering, request: HttpRequest, caller: Caller) -> Metered:
-    """Reserve room for what a view announces.
+class LookedAt:
+    """What a view that only looks finds as `request.metered`: it was let in, and nothing follows."""
+
+    holds = False
+
+    def __init__(self) -> None:
+        self.has_begun = False
+
+    def report(self, **fields: object) -> None:
+        """Refuse: what such a view uses is recorded elsewhere.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("A view metered with hold=False records what it uses by itself.")
+
+
+def begin(metering: Metering, request: HttpRequest, caller: Caller) -> Metered | LookedAt:
+    """Reserve room for what a view announces, or only look whether there is room.
 
     Raises:
         DomainError: a key may not, or there is no room, or the quotas cannot be asked (503).
@@ -192,7 +214,11 @@ def begin(metering: Metering, request: HttpRequest, caller: Caller) -> Metered:
         announced["user"] = caller.user.email
     elif "account" in request.GET:
         announced["account"] = request.GET["account"]
-    return Metered(metering, request, caller, announced)
+    if metering.holds:
+        return Metered(metering, request, caller, announced)
+    whose = (caller.key_id, caller.user and caller.user.pk, caller.account and caller.account.pk)
+    doors.look((whose, msgspec.json.encode(announced)), announced, caller, timezone.now())
+    return LookedAt()
 
 
 def _decoded(body: dict[str, object]) -> Event:
