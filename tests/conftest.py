@@ -16,7 +16,7 @@ from django.test import Client
 from accounts import keys, references
 from accounts.lifecycle import open_business_account
 from accounts.models import Account, Member, Permit, User
-from usage import balances, dictionaries, price_book, quota_state, rate_limits, rollups
+from usage import balances, dictionaries, doors, price_book, quota_state, rate_limits, rollups
 
 DATA = Path(__file__).parent / "data"
 
@@ -36,6 +36,7 @@ def forget_everything() -> None:
     price_book.forget()
     rate_limits.forget_all()
     quota_state.forget_all()
+    doors.forget_all()
 
 
 @pytest.fixture(scope="session", autouse=True)

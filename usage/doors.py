@@ -7,7 +7,6 @@ has moved, is the long way asked.
 """
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -54,14 +53,14 @@ def forget_all() -> None:
         _known.clear()
 
 
-def look(key: tuple, announced: Callable[[], dict[str, object]], caller: Caller, now: datetime) -> None:
+def look(key: tuple, announced: dict[str, object], caller: Caller, now: datetime) -> None:
     """Let a request in while every hard quota that it falls under has room for it.
 
     Two that come at the same moment may both find the last room: who must be sure reserves.
 
     Args:
         key: equal for requests of one account that announce the same.
-        announced: makes the fields of a record that say what is about to be used.
+        announced: the fields of a record that say what is about to be used.
 
     Raises:
         DomainError: there is no room, or it cannot be permitted at all.
@@ -69,7 +68,7 @@ def look(key: tuple, announced: Callable[[], dict[str, object]], caller: Caller,
     asked = _known.get(key)
     if asked is not None and asked.holds_at(now) and _has_room(asked):
         return
-    permission = reservations.prepared(_decoded(announced()), caller, now)
+    permission = reservations.prepared(_decoded(announced), caller, now)
     refusal = _refusal(permission, now)
     if refusal is not None:
         # Perhaps reservations that have expired still hold it.

@@ -36,6 +36,7 @@ class Metering:
     campaign: str | Callable[[HttpRequest], str]
     ttl_seconds: int
     methods: frozenset[str]
+    holds: bool  # False: it only looks
     passes_options: bool  # Django and DRF answer OPTIONS for the view, without any of its work
 
     def applies_to(self, method: str | None) -> bool:
@@ -91,6 +92,7 @@ def metered(
     campaign: str | Callable[[HttpRequest], str] = "",
     ttl_seconds: int = 300,
     methods: Collection[str] = (),
+    hold: bool = True,
 ) -> Callable[[V], V]:
     """Let a view run only where its quotas have room, and record what it used.
 
@@ -104,6 +106,8 @@ def metered(
         provider, model, variant, campaign: of the record; a callable is asked with the request.
         ttl_seconds: for how long the room is held at most, 1 to 3600; longer than the view takes.
         methods: the HTTP methods that are metered; all, when none is named.
+        hold: False only looks whether there is room, for one read of the database: nothing is held and
+            nothing recorded, because that happens elsewhere. Two requests may both find the last room.
     """
     if not 1 <= ttl_seconds <= TTL_AT_MOST_S:
         raise ValueError(f"ttl_seconds is 1 to {TTL_AT_MOST_S}, not {ttl_seconds}.")
@@ -120,6 +124,7 @@ def metered(
             campaign=campaign,
             ttl_seconds=ttl_seconds,
             methods=_with_head(methods),
+            holds=hold,
             passes_options=_passes_options(view),
         )
         guarded = _guarded_class(view, metering) if inspect.isclass(view) else _guarded(view, metering)

@@ -5,6 +5,7 @@ at once or as a stream. `MeteredViews` in MIDDLEWARE does the rest:
 
 - Before: who asks (a key with `usage:write`, or the signed-in browser), and room for what is
   announced in every quota that it falls under, or a refusal, which the view never sees.
+- A view with `hold=False` is only let in or not: what it uses is recorded elsewhere.
 - After: an answer below 400 records what the view reported, else what it announced. Anything else
   gives the room back, except that what was reported is recorded as an error and not lost.
 - Streams are over when their last part was taken. One that is broken off records what was reported
@@ -54,7 +55,9 @@ class MeteredViews:
             _give_up(request)
             raise
         permission = getattr(request, "metered", None)
-        return response if permission is None else _finish(permission, request, response)
+        if permission is None or not permission.holds:
+            return _with_rates(request, response)
+        return _finish(permission, request, response)
 
     def process_view(
         self, request: HttpRequest, view: Callable, args: object, kwargs: object
@@ -94,7 +97,7 @@ def _add_headers(response: Any, headers: dict[str, str]) -> None:
 
 def _give_up(request: HttpRequest) -> None:
     permission = getattr(request, "metered", None)
-    if permission is not None:
+    if permission is not None and permission.holds:
         permission.fail()
 
 
