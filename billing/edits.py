@@ -25,7 +25,7 @@ COUNTED_AT_MOST = 10_000
 Description = dict[str, Any]
 
 
-def described(plan_id: int | None) -> Description:
+def described(plan_id: int) -> Description:
     """What a plan says now, JSON-ready, with its limits by meter; empty when it is not stored.
 
     The plan is locked, so that two edits at once are told apart.

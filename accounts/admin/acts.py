@@ -53,9 +53,9 @@ def carry(form: forms.Form, action: str, ids: list[str]) -> None:
     """Let the page that asks about ticked rows of a list send them again, with CONFIRMED."""
     for name, value in (("action", action), (CONFIRMED, "yes")):
         form.fields[name] = forms.CharField(required=False, widget=forms.HiddenInput, initial=value)
-    form.fields[ACTION_CHECKBOX_NAME] = forms.MultipleChoiceField(
-        required=False, widget=forms.MultipleHiddenInput, initial=ids, choices=[(pk, pk) for pk in ids]
-    )
+    # Any ids are taken: which rows they are, and whether they may be, is asked again when they come back.
+    ticked = forms.Field(required=False, widget=forms.MultipleHiddenInput, initial=ids)
+    form.fields[ACTION_CHECKBOX_NAME] = ticked
 
 
 def known_id(object_id: Any) -> int:

@@ -33,7 +33,7 @@ class TollgateAdmin(ModelAdmin):
     No bulk actions and no counts for filters: both read whole tables.
     """
 
-    actions = None
+    actions: Any = None
     show_facets = ShowFacets.NEVER
     show_full_result_count = False
     list_filter_submit = True

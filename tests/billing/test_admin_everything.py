@@ -16,8 +16,8 @@ from django.utils import timezone
 from accounts import audit, keys
 from accounts.keys import Caller
 from accounts.models import SCOPES, Account, Permit, User
-from config.admin_site import TASKS
 from billing.models import PlanChange
+from config.admin_site import TASKS
 from usage import ledger, limits, refusals, reservations, schedule
 from usage.events import Event, decode_announcement
 from usage.ingestion import record_events
