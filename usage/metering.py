@@ -154,7 +154,7 @@ def class_of(view: object) -> type | None:
 
 
 def _passes_options(view: Any) -> bool:
-    behind = view if inspect.isclass(view) else class_of(view)
+    behind: Any = view if inspect.isclass(view) else class_of(view)
     if behind is None:
         return False
     # DRF's own counts as the framework's, too; a view's own method is work like any other.

@@ -41,7 +41,7 @@ def app(token: str) -> Caller:
     return Caller(token)
 
 
-def fail_with(error: Exception) -> Any:
+def fail_with(error: BaseException) -> Any:
     def fail(*args: object, **options: object) -> object:
         raise error
 

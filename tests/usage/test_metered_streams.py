@@ -8,7 +8,7 @@ from django.test import Client
 from accounts import keys
 from accounts.models import Account
 from tests.usage import metered_views
-from tests.usage.test_metered_views import Caller, allow, balance, recorded, states
+from tests.usage.test_metered_views import Caller, allow, balance, go_away, recorded, states
 from usage.models import Record, Reservation, Status
 
 pytestmark = pytest.mark.usefixtures("totals_agree")
@@ -35,7 +35,7 @@ def test_room_is_held_until_the_last_part(acme: Account, app: Caller) -> None:
     assert (balance(acme), states()) == ((0, 2), [State.OPEN])
     assert len(list(parts)) == 9
     assert (balance(acme), states()) == ((2, 0), [State.SETTLED])
-    response.close()
+    go_away(response)
     assert recorded() == [{"output_images": "2"}]
 
 
@@ -53,7 +53,7 @@ def test_a_client_that_goes_away_gives_the_room_back(acme: Account, app: Caller,
     for _ in range(taken):
         next(parts)
 
-    response.close()
+    go_away(response)
 
     assert metered_views.runs == []
     assert (recorded(), balance(acme), states()) == ([], (0, 0), [State.RELEASED])
@@ -65,7 +65,7 @@ def test_a_client_that_goes_away_pays_for_what_was_reported(acme: Account, app: 
     for _ in range(3):
         next(parts)
 
-    response.close()
+    go_away(response)
 
     assert Record.objects.get().status == Status.SUCCESS
     assert (recorded(), balance(acme), states()) == ([{"output_images": "3"}], (3, 0), [State.SETTLED])
@@ -77,7 +77,7 @@ def test_a_stream_that_breaks_gives_the_room_back(acme: Account, app: Caller) ->
     with pytest.raises(KeyError):
         list(response)
 
-    response.close()
+    go_away(response)
     assert (recorded(), balance(acme), states()) == ([], (0, 0), [State.RELEASED])
 
 
@@ -87,7 +87,7 @@ def test_a_stream_that_breaks_after_a_report_is_an_error_that_costs(acme: Accoun
     with pytest.raises(KeyError):
         list(response)
 
-    response.close()
+    go_away(response)
     assert Record.objects.get().status == Status.ERROR
     assert (recorded(), balance(acme)) == ([{"output_images": "3"}], (0, 0))
 
@@ -103,7 +103,7 @@ def test_an_asynchronous_stream_that_breaks_gives_the_room_back(acme: Account, a
 
 
 def test_an_asynchronous_stream_that_nobody_took_gives_the_room_back(acme: Account, app: Caller) -> None:
-    app.client.get("/later/").close()
+    go_away(app.client.get("/later/"))
 
     assert (recorded(), balance(acme), states()) == ([], (0, 0), [State.RELEASED])
 
