@@ -25,8 +25,7 @@ IF as_rated = 1 THEN
 SET inserted = ROW_COUNT(), warned = @@warning_count, new_id = LAST_INSERT_ID();
 END IF;
 IF inserted = 1 AND warned = 0 THEN
-{others};
-{guards}IF refused = 0 THEN
+{others}{guards}IF refused = 0 THEN
 COMMIT;
 ELSE
 SET new_id = {no_room};
@@ -77,7 +76,7 @@ def store(
         revision=revision,
         version=version,
         insert=insert,
-        others=";\n".join(others),
+        others="".join(f"{other};\n" for other in others),
         guards="".join(_GUARD.format(guard=guard) for guard in guards),
         no_room=NO_ROOM,
     )

@@ -15,7 +15,9 @@ account = open_business_account({name!r}, external_id={name!r}, **{fields!r})
 for slug, aggregation, units, operations, window, limit in {meters!r}:
     meter, _ = Meter.objects.get_or_create(
         slug=slug,
-        defaults=dict(name=slug, aggregation=aggregation, units=units, operations=operations, shown_as="things"),
+        defaults=dict(
+            name=slug, aggregation=aggregation, units=units, operations=operations, shown_as="things"
+        ),
     )
     if limit is not None:
         limits.override(

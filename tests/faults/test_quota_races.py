@@ -1,4 +1,4 @@
-"""Many clients on one hard limit, over HTTP: what is admitted is exactly the limit, and nobody gets an error."""
+"""Many clients on one hard limit, over HTTP: exactly the limit is admitted, and nobody gets an error."""
 
 from collections import Counter
 from decimal import Decimal
