@@ -219,6 +219,11 @@ def apply(database: BaseDatabaseWrapper, moves: Iterable[Move], freed: Mapping[i
                 raise NoRoomError
 
 
+def decided(moves: Iterable[Move]) -> Iterator[Move]:
+    """Moves that `Room` has admitted: with the account locked, nobody has to ask the balances again."""
+    return (move._replace(must_fit=False, also=0, also_window=None) for move in moves)
+
+
 def hold(database: BaseDatabaseWrapper, moves: Iterable[Move]) -> None:
     """Hold what a reservation asks for in each balance, sorted, as the last thing of its transaction.
 

@@ -22,7 +22,7 @@ from accounts.models import Account
 from accounts.references import AccountResolver
 from usage import admission, dictionaries, events, holds, one_trip, quota_state, refusals, retrying
 from usage import price_book as price_books
-from usage.admission import NoRoomError, States
+from usage.admission import Move, NoRoomError, States
 from usage.bulk import insert_head, row_texts
 from usage.entries import Entry, checked
 from usage.holds import Settlement
@@ -119,7 +119,7 @@ def _is_refusal(outcome: Outcome) -> bool:
 def _count_refusals(refused: Sequence[Entry], now: datetime) -> None:
     """Count permission that was denied; it moves no meter and its event id stays free."""
     if refused:
-        retrying.run(partial(refusals.count, [refusals.attempt_of(entry) for entry in refused], now))
+        retrying.run(partial(refusals.count, [refusals.attempt_of(entry, now) for entry in refused], now))
 
 
 def _recognise(refused: list[Entry]) -> dict[int, Outcome]:
@@ -302,16 +302,19 @@ class Store:
             else:
                 outcomes.append(Outcome(entry.index, entry.event_id, refusal))
         admitted.sort(key=lambda entry: entry.order)
-        return outcomes + (self._insert(database, admitted) if admitted else [])
+        return outcomes + (self._insert(database, admitted, is_decided=True) if admitted else [])
 
-    def _insert(self, database: BaseDatabaseWrapper, entries: list[Entry]) -> list[Outcome]:
+    def _insert(
+        self, database: BaseDatabaseWrapper, entries: list[Entry], *, is_decided: bool = False
+    ) -> list[Outcome]:
         outcomes = insert(database, entries, secrets.randbits(62), self.now)
         new = [entry for entry, outcome in zip(entries, outcomes, strict=True) if outcome.is_new]
         _totals_of(new).store(database)
         freed = {}
         if self.settlement is not None and outcomes[0].error is None:
             freed = self.settlement.finish(outcomes[0].record_id, self.now)
-        admission.apply(database, (move for entry in new for move in entry.moves), freed)
+        moves: Iterable[Move] = (move for entry in new for move in entry.moves)
+        admission.apply(database, admission.decided(moves) if is_decided else moves, freed)
         return outcomes
 
     def _store_apart(self, ready: list[Entry]) -> list[Outcome]:

@@ -97,9 +97,10 @@ def scope_text(scope: str, scope_id: int) -> str:
     return f"{scope}:{names.first() or scope_id}"
 
 
-def attempt_of(entry: Entry) -> tuple[int, int, int, object]:
-    """What is counted of a refused entry."""
-    return entry.account_id, entry.key_id, entry.operation_id, entry.local_day
+def attempt_of(entry: Entry, now: datetime) -> tuple[int, int, int, object]:
+    """What is counted of a refused entry; it stands on the day on which it was asked for."""
+    local_day = now.astimezone(entry.account.zone).date()
+    return entry.account_id, entry.key_id, entry.operation_id, local_day
 
 
 def count(refused: Iterable[tuple[int, int, int, object]], now: datetime) -> None:

@@ -26,6 +26,7 @@ from usage.bulk import insert_head, insert_new, insert_one, row_texts
 from usage.counting import Counted, share
 from usage.entries import Entry, checked
 from usage.events import Announcement, Event, event_hash
+from usage.fields import COST_PLACES, scale_down, scale_up
 from usage.holds import Settlement
 from usage.ingestion import TRIES, record_events
 from usage.insertion import Outcome, lines_text
@@ -101,7 +102,7 @@ def prepared(event: Event, caller: Caller, now: datetime) -> Permission:
 
 def count_refusal(entry: Entry, now: datetime) -> None:
     """Count that the announced usage was refused."""
-    retrying.run(partial(refusals.count, [refusals.attempt_of(entry)], now))
+    retrying.run(partial(refusals.count, [refusals.attempt_of(entry, now)], now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +220,14 @@ def _fill(reservation: Reservation, entry: Entry) -> None:
     reservation.model_id = entry.model_id
     reservation.campaign_id = entry.campaign_id or None
     reservation.priced = entry.priced
-    reservation.cost = entry.cost  # type: ignore[assignment]  # the stored whole number
+    reservation.cost = scale_down(entry.cost, COST_PLACES)
     reservation.lines = lines_text(entry.lines)
+
+
+def _values(reservation: Reservation) -> tuple:
+    """The values of COLUMNS as they are stored: the cost is a whole number."""
+    cost = None if reservation.cost is None else scale_up(reservation.cost, COST_PLACES)
+    return tuple(cost if column == "cost" else getattr(reservation, column) for column in COLUMNS)
 
 
 def _reserve(reservation: Reservation, permission: Permission, ask: Callable) -> Answer:
@@ -233,7 +240,6 @@ def _in_one_trip(reservation: Reservation, permission: Permission) -> int | None
     entry, moves = permission.entry, permission.entry.moves
     if entry.account_id not in permission.states:
         return None
-    row = tuple(getattr(reservation, column) for column in COLUMNS)
     head = insert_head("mysql", Reservation._meta.db_table, COLUMNS)
     holds_head = insert_head("mysql", Hold._meta.db_table, HOLD_COLUMNS)
     held = [f"(new_id,{m.balance_id},{entry.account_id},{m.amount})" for m in moves if m.amount > 0]
@@ -243,7 +249,7 @@ def _in_one_trip(reservation: Reservation, permission: Permission) -> int | None
         time_zone=entry.account.time_zone,
         revision=permission.states[entry.account_id].revision,
         version=permission.book.version,
-        insert=head + row_texts(connection, [row])[0],  # type: ignore[arg-type]
+        insert=head + row_texts(connection, [_values(reservation)])[0],  # type: ignore[arg-type]
         others=[holds_head + ",".join(held)] if held else (),
         guards=admission.hold_statements(moves),
     )
@@ -291,8 +297,7 @@ def _check_still_true(permission: Permission, version: int, locked: dict[int, Lo
 
 def _insert(reservation: Reservation) -> Reservation | None:
     """Insert a reservation; the one that came with the same Idempotency-Key before, if there is one."""
-    row = tuple(getattr(reservation, column) for column in COLUMNS)
-    reservation.pk = insert_one(connection, Reservation._meta.db_table, COLUMNS, row)
+    reservation.pk = insert_one(connection, Reservation._meta.db_table, COLUMNS, _values(reservation))
     if reservation.pk is not None:
         return None
     known = Reservation.objects.get(account_id=reservation.account_id, request_hash=reservation.request_hash)
