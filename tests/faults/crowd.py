@@ -3,7 +3,7 @@
 As in `tests.faults.client`, nothing of Tollgate or Django is imported here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from threading import Thread
@@ -14,10 +14,14 @@ from tests.faults.client import GIVES_UP_AFTER_S, SPAWN, STOP, Answer, Task, _se
 PROCESSES = 4
 
 
+Send = Callable[[Task, Any, Any], None]  # what a client does with its task, as `client._send_all`
+
+
 def _work(inbox: Any, note: Any, answers: Any) -> None:
     """Send with one thread per task, again and again."""
     while True:
-        threads = [Thread(target=_send_all, args=(task, note, answers)) for task in inbox.get()]
+        send, tasks = inbox.get()
+        threads = [Thread(target=send, args=(task, note, answers)) for task in tasks]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -36,11 +40,11 @@ class Crowd:
             # As daemons they end with this process.
             SPAWN.Process(target=_work, args=(inbox, self._note, self._answers), daemon=True).start()
 
-    def begin(self, tasks: list[Task]) -> None:
+    def begin(self, tasks: list[Task], send: Send) -> None:
         self._note.value = 0
         self._running = len(tasks)
         for n, inbox in enumerate(self._inboxes):
-            inbox.put(tasks[n::PROCESSES])
+            inbox.put((send, tasks[n::PROCESSES]))
 
     def stop(self) -> None:
         """Let every client end before its next request."""
@@ -61,10 +65,10 @@ def _the_crowd() -> Crowd:
 
 
 @contextmanager
-def crowding(tasks: list[Task]) -> Iterator[Crowd]:
+def crowding(tasks: list[Task], send: Send = _send_all) -> Iterator[Crowd]:
     """Clients at work; what they were told after the block is dropped."""
     crowd = _the_crowd()
-    crowd.begin(tasks)
+    crowd.begin(tasks, send)
     try:
         yield crowd
     finally:
