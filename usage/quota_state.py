@@ -60,12 +60,13 @@ def slots_at(quotas: Iterable[Quota], at: datetime) -> dict[SlotKey, Slot]:
     """
     live = sorted((q for q in quotas if _is_in_force(q, at)), key=lambda q: q.pk)
     plan = {(q.meter_id, q.scope, q.scope_id): q for q in live if q.source == Quota.Source.PLAN}
-    months = next((q.months for q in plan.values() if q.window == WindowKind.BILLING_PERIOD), 1)
+    months = next((q.months for q in plan.values()), 1)
     found = {slot.key: slot for slot in (_slot(q, None, months) for q in plan.values())}
     for override in live:
         if override.source == Quota.Source.OVERRIDE:
             replaced = plan.get((override.meter_id, override.scope, override.scope_id))
-            slot = _slot(override, replaced, months)
+            of_account = plan.get((override.meter_id, Scope.ACCOUNT, 0))
+            slot = _slot(override, replaced, months, of_account.window if of_account else "")
             found[slot.key] = slot
     return found
 
@@ -74,8 +75,8 @@ def _is_in_force(quota: Quota, at: datetime) -> bool:
     return quota.starts_at <= at and (quota.ends_at is None or at < quota.ends_at)
 
 
-def _slot(quota: Quota, replaced: Quota | None, months: int) -> Slot:
-    planned = replaced.window if replaced else ""
+def _slot(quota: Quota, replaced: Quota | None, months: int, planned: str = "") -> Slot:
+    """What a quota says; `planned` is the window that the plan names for the meter."""
     window = quota.window or planned or WindowKind.CALENDAR_MONTH
     stands_for_plan = replaced is not None and window == planned
     months = quota.months if quota.source == Quota.Source.PLAN else months
