@@ -167,11 +167,12 @@ def _locked(account: Account) -> Subscription:
 
 
 def _settle_due(subscription: Subscription, now: datetime) -> None:
-    """Make the scheduled plan the current one when its time has come."""
+    """Make the scheduled plan the current one, with its rates, when its time has come."""
     if subscription.next_plan is not None and subscription.next_at and subscription.next_at <= now:
         subscription.plan, subscription.started_at = subscription.next_plan, subscription.next_at
         subscription.next_plan = subscription.next_at = None
         _save(subscription)
+        write_quotas(subscription, now)
 
 
 def _save(subscription: Subscription) -> None:
