@@ -62,7 +62,7 @@ TASKS: dict[str, tuple[Entry, ...]] = {
         Entry("billing.Subscription", "card_membership", "Which account is on which plan"),
     ),
     "Limits": (
-        Entry("usage.Quota", "production_quantity_limits", "What limits whom; add and end overrides"),
+        Entry("usage.Quota", "rule", "What limits whom; add and end overrides"),
         Entry("usage.Balance", "data_usage", "What is used and held in each window"),
         Entry("usage.Reservation", "lock_clock", "Room held before the work; release it"),
         Entry("usage.Refusal", "block", "Permission that was denied"),

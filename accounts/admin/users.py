@@ -50,7 +50,7 @@ class ChosenFromMany:
 
 
 @admin.register(User)
-class UserAdmin(ChosenFromMany, TollgateAdmin, DjangoUserAdmin):  # type: ignore[misc]
+class UserAdmin(ChosenFromMany, TollgateAdmin, DjangoUserAdmin):
     """Saving a new user opens the personal account (`User.save`); one with accounts is not deleted."""
 
     form = forms.ModelForm

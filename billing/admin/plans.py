@@ -5,6 +5,8 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import action, display
 
@@ -67,7 +69,6 @@ class PlanAdmin(Followed, TollgateAdmin):
     inlines = (LimitInline,)
     formfield_overrides = EXACT
     actions_detail = ("move_to_free", "move_accounts")
-    actions_row = ("move_to_free", "move_accounts")
     fieldsets = (
         (None, {"fields": (("code", "name"), "description")}),
         ("Price", {"fields": (("price", "interval"), "stripe_lookup_key")}),
@@ -87,6 +88,21 @@ class PlanAdmin(Followed, TollgateAdmin):
     @display(description="limits")
     def limits_shown(self, plan: Plan) -> str:
         return ", ".join(limit.meter.slug for limit in plan.limits.all()) or "none"
+
+    @display(description="accounts")
+    def accounts(self, plan: Plan) -> str:
+        """Where all of them are moved to Free, or from Free to another plan."""
+        page, text = (
+            ("move_accounts", "Move all to …")
+            if plan.code == "free"
+            else ("move_to_free", "Move all to Free")
+        )
+        address = reverse(f"admin:billing_plan_{page}", args=[plan.pk])
+        return format_html('<a class="text-link" href="{}">{}</a>', address, text)
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        shown = super().get_list_display(request)
+        return (*shown, "accounts") if self.has_move_to_free_permission(request) else shown
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("limits__meter")

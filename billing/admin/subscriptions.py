@@ -200,7 +200,7 @@ def _shown(change: PlanChange) -> dict[str, object]:
     return {
         "made": moment(change.made_at),
         "plan": linked(change.plan),
-        "previous": change.previous.name if change.previous else NONE,
+        "previous": change.previous,
         "effective": moment(change.effective_at),
         "actor": change.actor,
         "reason": change.reason or NONE,

@@ -1,6 +1,7 @@
 """Edits of plans: validated by meter, written down once, followed by accounts; and moving all accounts."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -57,6 +58,11 @@ def in_force(account: Account, meter: str = IMAGES) -> Quota | None:
     return Quota.objects.filter(account=account, meter__slug=meter, ends_at=None).first()
 
 
+def said(entry: AuditEntry) -> tuple[Any, Any]:
+    """What an entry says was there before, and after."""
+    return entry.before, entry.after
+
+
 def position(plan: Plan, meter: str = IMAGES) -> str:
     slugs = list(plan.limits.order_by("meter_id").values_list("meter__slug", flat=True))
     return f"limits-{slugs.index(meter)}"
@@ -88,9 +94,9 @@ def test_one_edit_is_one_entry_with_what_it_changed(admin: Client, free_acme: Ac
     of_the_plan = AuditEntry.objects.filter(subject__in=("free", "Free Plan", "Gratis"), account_public_id="")
     entry = of_the_plan.get()
     assert entry.action == "plan.edited"
-    assert entry.before["name"] == "Free Plan"
-    assert entry.after["name"] == "Gratis"
-    assert entry.before["limits"] == {
+    before, after = said(entry)
+    assert (before["name"], after["name"]) == ("Free Plan", "Gratis")
+    assert before["limits"] == {
         IMAGES: {
             "limit": "100",
             "included": None,
@@ -99,9 +105,7 @@ def test_one_edit_is_one_entry_with_what_it_changed(admin: Client, free_acme: Ac
             "window": "calendar_month",
         }
     }
-    assert entry.after["limits"] == {
-        IMAGES: {**entry.before["limits"][IMAGES], "limit": "120", "enforcement": "soft"}
-    }
+    assert after["limits"] == {IMAGES: {**before["limits"][IMAGES], "limit": "120", "enforcement": "soft"}}
 
 
 def test_a_limit_deleted_among_the_plans_rows_is_followed(admin: Client, free_acme: Account) -> None:
@@ -162,9 +166,9 @@ def test_a_limit_added_changed_and_deleted_on_its_own_pages_is_followed(
     admin.post(f"{page}/delete/", {"post": "yes"})
     worker.drain()
     assert in_force(free_acme, "voice_minutes") is None
-    entries = list(AuditEntry.objects.filter(action="plan.edited").order_by("pk"))
-    assert [entry.after["limits"]["voice_minutes"] is None for entry in entries] == [False, False, True]
-    assert entries[2].before["limits"]["voice_minutes"]["enforcement"] == "soft"
+    entries = [said(e) for e in AuditEntry.objects.filter(action="plan.edited").order_by("pk")]
+    assert [after["limits"]["voice_minutes"] is None for _, after in entries] == [False, False, True]
+    assert entries[2][0]["limits"]["voice_minutes"]["enforcement"] == "soft"
 
 
 def test_the_edit_and_its_job_are_one_transaction(

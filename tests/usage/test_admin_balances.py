@@ -58,7 +58,7 @@ def test_a_balance_is_shown_as_people_read_it(admin: Client, used: Balance) -> N
 def test_balances_are_filtered_by_their_limit_window_and_meter(
     admin: Client, used: Balance, acme: Account
 ) -> None:
-    def shown(**query: object) -> set[int]:
+    def shown(**query: str | int) -> set[int]:
         return {row.pk for row in admin.get(BALANCES, query).context["cl"].result_list}
 
     everything = shown()
@@ -106,7 +106,7 @@ def test_reservations_are_found_by_name_account_and_state(admin: Client, acme: A
     first, second = reserve(acme), reserve(acme)
     reservations.release(second)
 
-    def shown(**query: object) -> set[int]:
+    def shown(**query: str | int) -> set[int]:
         return {row.pk for row in admin.get(RESERVATIONS, query).context["cl"].result_list}
 
     assert shown(q=f"res_{first.pk}") == {first.pk}
@@ -145,7 +145,7 @@ def test_refusals_are_listed_with_names_and_filtered(admin: Client, acme: Accoun
     refuse(acme, "ai_query")
     refuse(charlie.personal_account, "ai_query")
 
-    def shown(**query: object) -> list[str]:
+    def shown(**query: str | int) -> list[str]:
         rows = admin.get(REFUSALS, query).context["cl"].result_list
         return sorted(f"{row.account.name} {row.operation_name} {row.attempts}" for row in rows)
 
@@ -175,7 +175,7 @@ def test_an_accounts_page_shows_its_quotas_plan_and_last_refusals(
     refuse(acme, "message_sent", 3)
     page = admin.get(f"/admin/accounts/account/{acme.pk}/change/").content.decode()
     assert "Demo Plan - Unlimited Access" in page
-    assert "3 messages of 2 messages" in page
+    assert "3 of 2 messages" in page
     assert "override" in page
     assert "message_sent, 3 times" in page
     for place in ("quota/?account__id__exact", "balance/?account__id__exact", "refusal/?account_id__exact"):

@@ -181,11 +181,11 @@ def test_the_list_is_filtered_and_searched(admin: Client, acme: Account, charlie
     limits.end_override(ended, actor="test", reason="over")
     live = override(acme, 7, enforcement="soft")
 
-    def shown(**query: object) -> set[int]:
+    def shown(**query: str | int) -> set[int]:
         answer = admin.get(LIST, query)
         return {row.pk for row in answer.context["cl"].result_list}
 
-    mine = {"account__id__exact": acme.pk}
+    mine: dict[str, int] = {"account__id__exact": acme.pk}
     assert shown(source__exact="override", **mine) == {ended.pk, live.pk}
     assert shown(source__exact="override", state="force") == {live.pk}
     assert shown(state="ended", **mine) == {ended.pk}

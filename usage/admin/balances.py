@@ -12,12 +12,14 @@ from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 
 from accounts.admin.base import ViewOnly
-from accounts.admin.display import NONE, moment
+from accounts.admin.display import NONE, number
+from usage import formatting, limits
 from usage.admin.around import OfAnAccount
 from usage.admin.bars import bar
 from usage.admin.limited import Scopes, amount
 from usage.fields import round_half_even
 from usage.models import Balance
+from usage.representation import instant_text
 
 
 class FillFilter(admin.SimpleListFilter):
@@ -74,16 +76,19 @@ class BalanceAdmin(ViewOnly, Scopes):
 
     @display(description="window")
     def window_shown(self, balance: Balance) -> str:
-        window = balance.window
-        return format_html("{} to {}", moment(window.starts_at), moment(window.ends_at))
+        """Its days in the account's own zone; the instants are one hover away."""
+        start, end = balance.window.starts_at, balance.window.ends_at
+        first, after = (formatting.day(at.astimezone(balance.account.zone).date()) for at in (start, end))
+        exact = f"{instant_text(start)} to {instant_text(end)}"
+        return format_html('<span class="tg-quantity" title="{}">{} to {}</span>', exact, first, after)
 
     @display(description="used")
     def used_shown(self, balance: Balance) -> str:
-        return amount(balance.used, balance.meter)
+        return number(limits.shown(balance.used, balance.meter))
 
     @display(description="held")
     def held_shown(self, balance: Balance) -> str:
-        return amount(balance.held, balance.meter) if balance.held else NONE
+        return number(limits.shown(balance.held, balance.meter)) if balance.held else NONE
 
     @display(description="limit")
     def limit_shown(self, balance: Balance) -> str:

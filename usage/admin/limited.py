@@ -17,7 +17,7 @@ from usage.admin.ledger_search import matching_accounts
 from usage.models import Enforcement, Meter, Scope
 from usage.scopes import Scoped
 
-ENFORCEMENTS = {Enforcement.HARD: "bad", Enforcement.SOFT: "warn", Enforcement.NONE: "plain"}
+ENFORCEMENTS = {Enforcement.HARD: "plain", Enforcement.SOFT: "warn", Enforcement.NONE: "plain"}
 PAGES = {
     Scope.MEMBER: "accounts_user",
     Scope.CAMPAIGN: "usage_campaign",

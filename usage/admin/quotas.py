@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -23,10 +24,17 @@ from usage import limits, scopes
 from usage.admin.amounts import ExactInput
 from usage.admin.around import OfAnAccount
 from usage.admin.limited import Scopes, amount, enforcement_badge
-from usage.models import Quota
+from usage.models import Quota, WindowKind
 
-STATES = {"in force": "good", "to come": "plain", "ended": "warn"}
+STATES = {"in force": "good", "to come": "plain", "ended": "plain"}
 ENDED_AT_ONCE = 100
+AS_PLANNED = "as the plan has it"
+WINDOWS = {
+    WindowKind.BILLING_PERIOD: "per billing period",
+    WindowKind.CALENDAR_MONTH: "per calendar month",
+    WindowKind.WEEK: "per week",
+    WindowKind.DAY: "per day",
+}
 
 
 def state_of(quota: Quota, now: datetime) -> str:
@@ -96,6 +104,11 @@ class OverrideForm(forms.ModelForm):
         fields = ("account", "meter", "scope", "window", "enforcement")
         help_texts = {"scope": "Whose usage is limited."}
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "window" in self.fields:  # a stored quota is shown without a form
+            self.fields["window"].choices = [("", AS_PLANNED), *WINDOWS.items()]  # type: ignore[attr-defined]
+
     def clean_ends_at(self) -> datetime | None:
         ends_at = self.cleaned_data["ends_at"]
         if ends_at is not None and ends_at <= timezone.now():
@@ -124,8 +137,8 @@ class OverrideForm(forms.ModelForm):
 class QuotaAdmin(AddOnly, Scopes):
     form = OverrideForm
     list_display = (
-        *("meter_shown", "account_link", "scope_shown", "limit_shown", "window_shown"),
-        *("enforcement_shown", "origin", "state", "begins", "ends", "why", "who_set_it"),
+        *("meter_shown", "account_link", "scope_shown", "limit_shown", "enforcement_shown"),
+        *("state_and_source", "from_until", "why"),
     )
     list_display_links = ("meter_shown",)
     list_filter = (
@@ -139,7 +152,6 @@ class QuotaAdmin(AddOnly, Scopes):
     list_disable_select_all = True
     empty_text = "Quotas are written by an account's plan, and by overrides."
     autocomplete_fields = ("account",)
-    radio_fields: dict[str, Any] = {}
     actions = ("end_selected",)
     actions_detail = ("end",)
     add_fieldsets = (
@@ -178,9 +190,19 @@ class QuotaAdmin(AddOnly, Scopes):
     def meter_shown(self, quota: Quota) -> str:
         return quota.meter.slug
 
+    @display(description="from, until")
+    def from_until(self, quota: Quota) -> str:
+        until = (
+            format_html('<span class="tg-quantity">{}</span>', moment(quota.ends_at)) if quota.ends_at else ""
+        )
+        return format_html('<span class="tg-quantity">{}</span>{}', moment(quota.starts_at), until)
+
     @display(description="limit")
     def limit_shown(self, quota: Quota) -> str:
-        return amount(quota.limit, quota.meter)
+        shown = amount(quota.limit, quota.meter)
+        window = WINDOWS[WindowKind(quota.window)] if quota.window else ""
+        template = '<span class="tg-quantity">{}</span><span class="tg-note">{}</span>'
+        return format_html(template, shown, window)
 
     @display(description="included")
     def included_shown(self, quota: Quota) -> str:
@@ -192,7 +214,7 @@ class QuotaAdmin(AddOnly, Scopes):
 
     @display(description="window")
     def window_shown(self, quota: Quota) -> str:
-        return quota.get_window_display() if quota.window else "as the plan has it"
+        return WINDOWS[WindowKind(quota.window)] if quota.window else AS_PLANNED
 
     @display(description="enforcement")
     def enforcement_shown(self, quota: Quota) -> str:
@@ -207,9 +229,19 @@ class QuotaAdmin(AddOnly, Scopes):
         state = state_of(quota, timezone.now())
         return badge(state, STATES[state])
 
-    @display(description="reason")
+    @display(description="now")
+    def state_and_source(self, quota: Quota) -> str:
+        source = self.origin(quota) if quota.source == Quota.Source.OVERRIDE else ""
+        return format_html('<span class="tg-quantity">{}</span>{}', self.state(quota), source)
+
+    @display(description="reason, set by")
     def why(self, quota: Quota) -> str:
-        return (quota.reason if len(quota.reason) <= 60 else f"{quota.reason[:59]}…") or NONE
+        reason = quota.reason if len(quota.reason) <= 40 else f"{quota.reason[:39]}…"
+        if not quota.set_by:
+            return reason or NONE
+        return format_html(
+            '<span class="tg-wide">{}</span> <span class="tg-note">{}</span>', reason, quota.set_by
+        )
 
     @display(description="set by")
     def who_set_it(self, quota: Quota) -> str:

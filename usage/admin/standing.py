@@ -18,6 +18,7 @@ from usage.quota_status import MeterStatus
 
 SHOWN = 40
 REFUSALS_SHOWN = 5
+SIZED = ("bytes", "seconds", "USD")
 
 
 def quotas_panel(request: HttpRequest, account: Account) -> Iterator[Panel]:
@@ -39,17 +40,24 @@ def _label(status: MeterStatus) -> str:
 
 
 def _line(account: Account, status: MeterStatus) -> str:
-    figures = _amount(status, status.used)
-    if status.limit is not None:
-        figures = f"{figures} of {_amount(status, status.limit)}"
     drawn = bar(status.used, status.reserved, status.limit) if status.limit is not None else ""
     return format_html(
         '<span class="tg-number" title="{}">{}</span> <span class="tg-note">{}</span>{}',
         formatting.exact_quantity(status.used_decimal, status.meter.shown_as),
-        figures,
+        _figures(status),
         " · ".join(_remarks(account, status)),
         drawn,
     )
+
+
+def _figures(status: MeterStatus) -> str:
+    """`84 of 100 messages`; what people read in units of several sizes has one with each number."""
+    used = _amount(status, status.used)
+    if status.limit is None:
+        return used
+    if status.meter.shown_as not in SIZED:
+        used = formatting.quantity(status.used_decimal)
+    return f"{used} of {_amount(status, status.limit)}"
 
 
 def _remarks(account: Account, status: MeterStatus) -> Iterator[str]:
