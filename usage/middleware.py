@@ -55,9 +55,9 @@ class MeteredViews:
             _give_up(request)
             raise
         permission = getattr(request, "metered", None)
-        if permission is None or not permission.holds:
-            return _with_rates(request, response)
-        return _finish(permission, request, response)
+        if permission is None:  # not metered, or refused
+            return response
+        return _finish(permission, request, response) if permission.holds else _with_rates(request, response)
 
     def process_view(
         self, request: HttpRequest, view: Callable, args: object, kwargs: object

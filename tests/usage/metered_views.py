@@ -1,5 +1,6 @@
 """Metered views of every kind, and their addresses. `generate` and `answer` are the README's examples."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from typing import Any
@@ -137,6 +138,20 @@ def stream(request: MeteredRequest) -> StreamingHttpResponse:
 
 
 @metered("image_generation", quantities={"output_images": 2})
+def slow(request: MeteredRequest) -> StreamingHttpResponse:
+    """A part every twentieth of a second, for ten seconds at most."""
+
+    def parts() -> Iterator[str]:
+        for number in range(1, 201):
+            if request.GET.get("report"):
+                request.metered.report(quantities={"output_images": 1})
+            yield f"part {number}\n" * 100
+            time.sleep(0.05)
+
+    return StreamingHttpResponse(parts())
+
+
+@metered("image_generation", quantities={"output_images": 2})
 async def later(request: MeteredRequest) -> StreamingHttpResponse:
     async def parts() -> AsyncIterator[str]:
         for number in range(1, 4):
@@ -159,6 +174,7 @@ urlpatterns = [
     path("film/", film),
     path("upside-down/", upside_down),
     path("stream/", stream),
+    path("slow/", slow),
     path("later/", later),
     *product,
 ]

@@ -410,6 +410,17 @@ def test_requests_a_minute_are_counted_once_and_told_beside_the_quota(acme: Acco
     assert balance(acme) == (3, 0)
 
 
+def test_a_refusal_tells_of_requests_a_minute_beside_the_quota(acme: Account) -> None:
+    app = Caller(keys.make_key(acme, requests_per_minute=3)[1])
+    allow(acme, 0)
+
+    refused = app.post("/plain/")
+
+    assert_problem(refused, 403, "usage_limit_exceeded")
+    told = [part.split(";")[0] for part in refused["RateLimit"].split(", ")]
+    assert told == ['"image_generations"', '"requests"']
+
+
 def test_a_reservation_lives_as_long_as_the_view_says(acme: Account, app: Caller) -> None:
     go_away(app.post("/answer/", {"prompt": "one two"}))
 
