@@ -245,7 +245,12 @@ def follow_plans(at_most: int = FOLLOWED_AT_ONCE) -> int:
 
     Each account is a transaction of its own: killed at any point, it goes on where it was.
     """
-    ids = list(behind().values_list("account_id", flat=True)[:at_most])
+    ids: list[int] = []
+    # Plan by plan, so that the index finds who is behind: every minute somebody asks, and mostly nobody is.
+    for plan_id, revision in Plan.objects.values_list("pk", "revision"):
+        late = Subscription.objects.filter(plan_id=plan_id, applied_revision__lt=revision)
+        next_ones = late.order_by("applied_revision", "pk").values_list("account_id", flat=True)
+        ids += next_ones[: at_most - len(ids)]
     for account_id in ids:
         _follow(account_id)
     return len(ids)
