@@ -307,6 +307,16 @@ def test_a_browser_needs_its_csrf_token_also_where_the_view_is_exempt(
     assert states() == [State.RELEASED if is_for_keys else State.SETTLED]
 
 
+def test_a_key_needs_no_csrf_token_where_the_view_is_exempt(acme: Account, app: Caller) -> None:
+    client = Client(enforce_csrf_checks=True, headers=app.headers)
+
+    assert [client.post(path).status_code for path in ("/careful/", "/gallery/", "/plain/")] == [
+        200,
+        200,
+        403,
+    ]
+
+
 def test_a_service_key_names_the_account(acme: Account, charlie: User) -> None:
     back_end = Caller(keys.make_key(None)[1])
 
