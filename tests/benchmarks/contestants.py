@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import MySQLdb
-
 from tests.benchmarks import load
+from tests.benchmarks.engines import query
 from tests.benchmarks.stage import Stage
 from tests.benchmarks.traffic import Traffic
 
@@ -53,7 +52,7 @@ class Contestant(ABC):
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self.connection = connect(stage)
+        self.connection = stage.engine.connect()
 
     def measure(self, events: int) -> Measurement:
         self.prepare(events)
@@ -97,40 +96,29 @@ class Contestant(ABC):
         return int(query(self.connection, f"SELECT COUNT(*) FROM {table}")[0][0])
 
 
-def connect(stage: Stage) -> Any:
-    connection = MySQLdb.connect(**stage.database_address, autocommit=False)
-    query(connection, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-    return connection
-
-
-def query(connection: Any, sql: str) -> Sequence[tuple]:
-    """The rows of a statement in a transaction of its own."""
-    cursor = connection.cursor()
-    cursor.execute(sql)
-    rows = cursor.fetchall()
-    cursor.close()
-    connection.commit()
-    return rows
-
-
 class OverHttp(Contestant):
     """Requests to the server, from the client apps' keep-alive connections."""
 
     path: ClassVar[str]
     table: ClassVar[str]
     connections: ClassVar[int]
+    operation: ClassVar[str] = ""
 
     def __init__(self, stage: Stage, *, with_details: bool = False) -> None:
         super().__init__(stage)
         self.traffic = [
-            Traffic(f"{self.name}-{number}", with_details=with_details) for number in range(self.connections)
+            Traffic(f"{self.name}-{number}", with_details=with_details, operation=self.operation)
+            for number in range(self.connections)
         ]
         self.queues: list[list[bytes]] = []
         self.answers: list[bytes] = []
 
     def requests_of(self, number: int, bodies: Sequence[bytes]) -> list[bytes]:
-        token = self.stage.tokens[number % len(self.stage.tokens)]
-        return [load.post(self.path, token, body) for body in bodies]
+        return [load.post(self.path, self.token(number), body) for body in bodies]
+
+    def token(self, number: int) -> str:
+        """The key that a connection sends."""
+        return self.stage.tokens[number % len(self.stage.tokens)]
 
     def run(self) -> None:
         _, self.answers = load.drive(self.stage.port, self.queues)
@@ -215,13 +203,13 @@ class Raw(Contestant):
         super().__init__(stage)
         self.batches: list[tuple[list[tuple], list[tuple]]] = []
         for table in ("usage_record", "usage_recorddetail"):
-            query(self.connection, f"CREATE TABLE IF NOT EXISTS {self.tables}_{table} LIKE {table}")
+            stage.engine.copy_table(self.connection, table, self.tables)
         self.columns = self._columns("usage_record", without=("id",))
         self.detail_columns = self._columns("usage_recorddetail")
         self._read_to = int(query(self.connection, "SELECT COALESCE(MAX(id), 0) FROM usage_record")[0][0])
 
     def _columns(self, table: str, without: Sequence[str] = ()) -> list[str]:
-        found = [row[0] for row in query(self.connection, f"SHOW COLUMNS FROM {table}")]
+        found = self.stage.engine.columns(self.connection, table)
         return [f"`{name}`" for name in found if name not in without]
 
     def read(self, events: int) -> None:
@@ -251,6 +239,9 @@ class Raw(Contestant):
     def writer_cpu_s(self) -> float:
         return time.process_time()
 
+    def marks(self, columns: Sequence[str]) -> str:
+        return f"({','.join([self.stage.engine.mark] * len(columns))})"
+
     def insert(self, table: str, columns: Sequence[str]) -> str:
         return f"INSERT INTO {self.tables}_{table} ({','.join(columns)}) VALUES "
 
@@ -263,8 +254,8 @@ class RawExecutemany(Raw):
         self.read(events)
 
     def run(self) -> None:
-        sql = self.insert("usage_record", self.columns) + marks(self.columns)
-        detail_sql = self.insert("usage_recorddetail", self.detail_columns) + marks(self.detail_columns)
+        sql = self.insert("usage_record", self.columns) + self.marks(self.columns)
+        detail_sql = self.insert("usage_recorddetail", self.detail_columns) + self.marks(self.detail_columns)
         cursor = self.connection.cursor()
         for records, details in self.batches:
             cursor.executemany(sql, records)
@@ -273,17 +264,13 @@ class RawExecutemany(Raw):
             self.connection.commit()
 
 
-def marks(columns: Sequence[str]) -> str:
-    return f"({','.join(['%s'] * len(columns))})"
-
-
 class RawPrebuilt(Raw):
     name = "prebuilt SQL, 2 connections"
     tables = "prebuilt"
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
-        self.writers = [connect(stage), connect(stage)]
+        self.writers = [stage.engine.connect(), stage.engine.connect()]
         self.statements: list[list[list[bytes]]] = []
 
     def prepare(self, events: int) -> None:

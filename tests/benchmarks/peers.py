@@ -4,17 +4,20 @@ from collections import defaultdict
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Sum
+from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
+from rest_framework_tracking.mixins import LoggingMixin
 
 from accounts.authentication import KeyAuthentication, account_of
 from accounts.models import Account
-from tests.benchmarks.models import Event, Total
+from tests.benchmarks.models import Call, Event, Total
+from usage.middleware import metered
 from usage.models import Rate
 
 
@@ -26,6 +29,55 @@ class Bare(APIView):
 
     def post(self, request: Request) -> Response:
         return Response({"ok": True}, status=201)
+
+
+@metered("api_call", hold=False)
+class Looked(Bare):
+    """The same, let in only while there is room for a call."""
+
+
+@metered("api_call")
+class Metered(Bare):
+    """The same with room held for a call before, and the call recorded after."""
+
+
+class Tracked(LoggingMixin, Bare):
+    """The same with what drf-api-tracking logs of each request: one row, which counts for nothing."""
+
+    parser_classes = (JSONParser,)
+
+
+class Naive(APIView):
+    """The limit that one writes first: add up what the table holds, compare, insert."""
+
+    authentication_classes = (KeyAuthentication,)
+    scope = "usage:write"
+    parser_classes = (JSONParser,)
+    renderer_classes = (JSONRenderer,)
+
+    def post(self, request: Request, limit: int) -> Response:
+        account = account_of(request)
+        event: dict = request.data  # type: ignore[assignment]
+        now = timezone.now()
+        month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        calls = Call.objects.filter(account=account, occurred_at__gte=month)
+        used = calls.aggregate(all=Sum("requests"))["all"] or 0
+        asked = event["quantities"]["requests"]
+        if used + asked > limit:
+            return Response({"error": "quota_exceeded"}, status=429)
+        self._store(Call(account=account, event_id=event["event_id"], requests=asked, occurred_at=now))
+        return Response({"ok": True}, status=201)
+
+    def _store(self, call: Call) -> None:
+        call.save(force_insert=True)
+
+
+class NaiveOnce(Naive):
+    """The same, and each event once: look whether it is there, insert it if not."""
+
+    def _store(self, call: Call) -> None:
+        if not Call.objects.filter(account=call.account, event_id=call.event_id).exists():
+            call.save(force_insert=True)
 
 
 class EventSerializer(serializers.Serializer):

@@ -1,95 +1,93 @@
-"""What everything is measured on: a durable MariaDB of our own, and granian with two workers before it."""
+"""What everything is measured on: a durable database of our own, and granian with two workers before it."""
 
 import contextlib
-import io
+import json
 import os
 import secrets
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from config.server import command
 from tests.benchmarks import load
-from tests.mariadb import MariaDB, private_mariadb
+from tests.benchmarks.engines import ENGINES, Engine
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = 2
 THREADS = 4  # of each worker
-APPS = 4  # client apps, each with an account and a key of its own
 START_SECONDS = 60
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """Where things run, and the keys of the client apps."""
+class Player:
+    """An account and a key of it."""
 
-    database: MariaDB
+    account_id: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where things run, and who plays (tests.benchmarks.inside)."""
+
+    engine: Engine
+    environment: dict[str, str]
+    cast: dict[str, list[Player]]
     server: subprocess.Popen[bytes]
     port: int
-    tokens: tuple[str, ...]
 
     @property
-    def database_address(self) -> dict[str, object]:
-        """Arguments for the driver: the same address over TCP that the server uses."""
-        url = urlsplit(self.database.url)
-        return {
-            "host": url.hostname,
-            "port": url.port,
-            "user": url.username,
-            "password": url.password,
-            "database": url.path[1:],
-            "charset": "utf8mb4",
-        }
+    def tokens(self) -> list[str]:
+        """The keys of the client apps."""
+        return [player.token for player in self.cast["apps"]]
+
+    @property
+    def large(self) -> Player:
+        """The account that is given its records beforehand."""
+        return self.cast["large"][0]
 
     def database_cpu_s(self) -> float:
-        return cpu_s([self.database.pid or 0])
+        return cpu_s([self.engine.pid]) if self.engine.pid else 0.0
 
     def server_cpu_s(self) -> float:
         return cpu_s(descendants(self.server.pid))
 
+    def inside(self, *arguments: object) -> object:
+        """Run the product's own code on this database."""
+        return _inside(self.environment, *arguments)
+
 
 @contextlib.contextmanager
-def set_up() -> Iterator[Stage]:
+def set_up(engine_name: str = "mariadb", **options: str) -> Iterator[Stage]:
     """A server that answers, on an empty ledger with the catalogue loaded."""
-    with private_mariadb(durable=True, buffer_pool="1G") as database:
-        environment = {
-            "DATABASE_URL": database.url,
+    with ENGINES[engine_name](**options) as engine:
+        environment = os.environ | {
+            "DATABASE_URL": engine.url,
             "DJANGO_SETTINGS_MODULE": "tests.benchmarks.settings",
             "SECRET_KEY": secrets.token_urlsafe(48),
             "API_KEY_PEPPER": secrets.token_urlsafe(48),
         }
-        os.environ.update(environment)
-        tokens = _prepare_database()
-        with _server() as (server, port):
-            yield Stage(database, server, port, tokens)
+        roles: dict = _inside(environment, "cast")  # type: ignore[assignment]
+        cast = {role: [Player(*player) for player in players] for role, players in roles.items()}
+        with _server(environment) as (server, port):
+            yield Stage(engine, environment, cast, server, port)
 
 
-def _prepare_database() -> tuple[str, ...]:
-    """Tables, catalogue, and one account with a key for each client app."""
-    # Only now does the environment name the database that the settings are to read.
-    import django
-    from django.core.management import call_command
-
-    django.setup()
-    from accounts import keys
-    from accounts.lifecycle import open_business_account
-
-    call_command("migrate", verbosity=0)
-    call_command("migrate", run_syncdb=True, verbosity=0)  # the peers' tables refer to ours
-    call_command("load_catalogue", stdout=io.StringIO())
-    accounts = [open_business_account(f"App {number}") for number in range(APPS)]
-    return tuple(keys.make_key(account, name="app")[1] for account in accounts)
+def _inside(environment: dict[str, str], *arguments: object) -> object:
+    line = [sys.executable, "-m", "tests.benchmarks.inside", *map(str, arguments)]
+    done = subprocess.run(line, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
 
 
 @contextlib.contextmanager
-def _server() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def _server(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     port = _free_port()
-    server = subprocess.Popen(command("127.0.0.1", port, WORKERS, THREADS), cwd=ROOT)
+    server = subprocess.Popen(command("127.0.0.1", port, WORKERS, THREADS), cwd=ROOT, env=environment)
     try:
         _wait_until_it_answers(server, port)
         yield server, port

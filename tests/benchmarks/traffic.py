@@ -14,11 +14,17 @@ OPEN_SESSIONS = 40
 
 
 class Traffic:
-    """The calls of one client app; `with_details` adds what is kept in a row beside the record."""
+    """The calls of one client app.
 
-    def __init__(self, app: str, *, with_details: bool = False) -> None:
+    Args:
+        with_details: add what is kept in a row beside the record.
+        operation: what all of them are, with one request each; otherwise some generate and some analyse.
+    """
+
+    def __init__(self, app: str, *, with_details: bool = False, operation: str = "") -> None:
         self.app = app
         self.with_details = with_details
+        self.operation = operation
         self._random = random.Random(app)
         self._numbers = itertools.count(1)
 
@@ -39,10 +45,12 @@ class Traffic:
         quantities = {"input_tokens": chance.randint(50, 4000), "output_tokens": chance.randint(10, 900)}
         if number % 4 == 0:
             quantities["cached_input_tokens"] = chance.randint(1, 1000)
+        if self.operation:
+            quantities["requests"] = 1
         event: dict[str, object] = {
             # Three of four apps take a UUIDv7, the others an id of their own.
             "event_id": new_uuid7() if number % 4 else f"gen-{secrets.token_hex(8)}",
-            "operation": "content_generation" if number % 8 else "text_analysis",
+            "operation": self.operation or ("content_generation" if number % 8 else "text_analysis"),
             "provider": provider,
             "model": model,
             "quantities": quantities,

@@ -7,6 +7,11 @@ from tests.benchmarks import peers
 
 urlpatterns = [
     path("api/bench/bare/", peers.Bare.as_view()),
+    path("api/bench/looked/", peers.Looked.as_view()),
+    path("api/bench/metered/", peers.Metered.as_view()),
+    path("api/bench/tracked/", peers.Tracked.as_view()),
+    path("api/bench/naive/<int:limit>/", peers.Naive.as_view()),
+    path("api/bench/naive-once/<int:limit>/", peers.NaiveOnce.as_view()),
     path("api/bench/idiomatic/", peers.Idiomatic.as_view()),
     *product,
 ]

@@ -1,0 +1,94 @@
+"""What is done with the product's own code, in a process of its own for each database.
+
+python -m tests.benchmarks.inside cast            tables, catalogue, accounts and keys; prints them
+python -m tests.benchmarks.inside limit ID N      account ID may make N calls of the API
+python -m tests.benchmarks.inside audit [ID …]    every total against the ledger, without these accounts
+"""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable
+
+APPS = 4  # client apps, each with an account and a key of its own
+LIMITED = 12  # accounts with a limit that clients race for, one for each race
+LIMIT = 100
+NO_LIMIT_IN_REACH = 10**9
+
+
+def cast() -> dict[str, list[tuple[int, str]]]:
+    """Tables, catalogue, and accounts with a key each: role → account ids and keys."""
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    call_command("migrate", run_syncdb=True, verbosity=0)  # the peers' tables refer to ours
+    call_command("load_catalogue", stdout=io.StringIO())
+    return {
+        "apps": [made(f"App {number}", NO_LIMIT_IN_REACH) for number in range(APPS)],
+        "limited": [made(f"Limited {number}", LIMIT) for number in range(LIMITED)],
+        "writers": [made("Writers", NO_LIMIT_IN_REACH)],
+        "large": [made("Large", None)],  # limited later, once it has its records
+    }
+
+
+def made(name: str, calls: int | None) -> tuple[int, str]:
+    """A business account, and a key of it."""
+    from accounts import keys
+    from accounts.lifecycle import open_business_account
+
+    account = open_business_account(name)
+    if calls is not None:
+        limit(account.pk, calls)
+    return account.pk, keys.make_key(account, name="app")[1]
+
+
+def limit(account_id: int, calls: int) -> None:
+    """Let an account make so many calls in a calendar month, and no more."""
+    from decimal import Decimal
+
+    from accounts.models import Account
+    from usage import limits
+    from usage.models import Meter
+
+    account, meter = Account.objects.get(pk=account_id), Meter.objects.get(slug="api_calls")
+    limits.override(
+        account,
+        meter,
+        Decimal(calls),
+        actor="bench@example.com",
+        reason="a benchmark",
+        window="calendar_month",
+    )
+
+
+def audit(without: Iterable[int]) -> list[str]:
+    """The first totals and balances that differ from the ledger."""
+    from itertools import chain, islice
+
+    from usage import balances, rollups
+    from usage.snapshot import consistent
+
+    with consistent():
+        ids = [pk for pk in rollups.account_ids() if pk not in set(without)]
+        return [str(drift) for drift in islice(chain(rollups.verify(ids), balances.verify(ids)), 3)]
+
+
+def main(command: str, *arguments: str) -> None:
+    import django
+
+    django.setup()
+    numbers = [int(argument) for argument in arguments]
+    answer: object = None
+    if command == "cast":
+        answer = cast()
+    elif command == "limit":
+        limit(*numbers)
+    else:
+        answer = audit(numbers)
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.benchmarks.settings")
+    main(*sys.argv[1:])
