@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import F, Sum
+from django.utils import timezone
 
 from accounts.models import Account
 from usage import counting, quota_state
@@ -136,10 +137,12 @@ def follow_quotas(account_id: int, now: datetime) -> None:
 
     Limits change at once; a balance whose quota is not in force any more is deleted, since
     nobody would keep it: when its quota comes back it begins with what the ledger holds.
+    What is in force is asked of the clock: whoever waited must not undo what another has done since.
     """
     account = lock(account_id)
     if account is None:
         return
+    now = max(now, timezone.now())
     slots = slots_at(Quota.objects.filter(account_id=account_id), now)
     gone: list[int] = []
     for balance in Balance.objects.filter(account_id=account_id).select_related("window"):

@@ -1,0 +1,5 @@
+"""The product's settings with metered views."""
+
+from config.settings import *  # noqa: F403
+
+ROOT_URLCONF = "tests.faults.metered_urls"
