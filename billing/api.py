@@ -79,11 +79,15 @@ def current(account: Account, campaign_id: int | None = None) -> dict[str, Any]:
     book = lifetime.book
     summary = queries.summary(account, start, end, book, campaign_id)
     month = total((entry.cost for entry in summary.by_operation.values()), book)
+    revision = subscription.account.revision
+    meters = quota_status.everything(
+        account, now, book, campaign_id, month=summary.by_operation, revision=revision
+    )
     return {
         "account": account.public_id,
         "plan": plan_named(plan),
         "period": {"start": instant_text(period.start), "end": instant_text(period.end)},
-        "meters": [meter.as_json() for meter in quota_status.everything(account, now, book, campaign_id)],
+        "meters": [meter.as_json() for meter in meters],
         "summary": {
             "operations": summary.operations,
             "references": summary.references,

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.models import Account
 from billing.models import Plan
-from billing.plans import notice_of, plan_of
+from billing.plans import notice_of, plan_in_force, subscription_of
 from usage import charts, formatting, queries, quota_status
 from usage.costs import Cost
 from usage.price_book import PriceBook
@@ -100,12 +100,15 @@ class UsagePage:
 
 def load(account: Account) -> UsagePage:
     """Everything on the page."""
-    plan = plan_of(account)
+    now = timezone.now()
+    subscription = subscription_of(account)
+    plan = plan_in_force(subscription, now)
     today = queries.today(account)
     start, end = queries.month_of(today)
     lifetime = queries.cost(account)
     book = lifetime.book
-    summary = queries.summary(account, start, end, book)
+    newest = queries.last_records(account, CALLS, book)
+    summary = queries.summary(account, start, end, book, newest=newest)
     return UsagePage(
         plan=plan,
         notice=notice_of(plan),
@@ -118,9 +121,11 @@ def load(account: Account) -> UsagePage:
         summary=summary,
         unpriced=sum(total.unpriced for total in summary.by_operation.values()),
         operations=[used_operation(total, account) for total in summary.by_operation.values()],
-        meters=quota_status.everything(account, timezone.now(), book),
+        meters=quota_status.everything(
+            account, now, book, month=summary.by_operation, revision=subscription.account.revision
+        ),
         chart=cost_chart(between(lifetime, start, end), start, end, today, account),
-        calls=[call(record, account, book) for record in queries.last_records(account, CALLS, book)],
+        calls=[call(record, account, book) for record in newest],
     )
 
 

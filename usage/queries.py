@@ -4,6 +4,7 @@ Days are the account's own: a range [start, end) of local days means the days th
 records froze when they were written. All totals come from rollups.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -143,18 +144,24 @@ def summary(
     end: date,
     book: PriceBook | None = None,
     campaign_id: int | None = None,
+    newest: Sequence[dict] | None = None,
 ) -> Summary:
     """Records, distinct references, totals by operation, and the last use, of a range of local days.
 
     Args:
         book, campaign_id: as in `cost`.
+        newest: the account's `last_records`, where the caller has them; they know the last use.
     """
     totals = totals_by_operation(account, start, end, book, campaign_id)
+    if newest is None:
+        last_used = last_used_at(account, campaign_id)
+    else:
+        last_used = newest[0]["occurred_at"] if newest else None
     return Summary(
         operations=sum(entry.count for entry in totals.values()),
         references=distinct_references(account, start, end, campaign_id),
         by_operation=totals,
-        last_used_at=last_used_at(account, campaign_id),
+        last_used_at=last_used,
     )
 
 

@@ -178,10 +178,15 @@ def remembered(account_ids: Iterable[int], now: datetime, since: datetime) -> di
     return found
 
 
-def fresh(account_id: int, now: datetime) -> AccountQuotas:
-    """The quotas of one account as they are now; for reads, which no lock and no revision guards."""
+def fresh(account_id: int, now: datetime, revision: int | None = None) -> AccountQuotas:
+    """The quotas of one account as they are now; for reads, which no lock and no revision guards.
+
+    Args:
+        revision: the account's, where the caller has just read it.
+    """
     known = _remembered.get(account_id)
-    revision = Account.objects.filter(pk=account_id).values_list("revision", flat=True).first()
+    if revision is None:
+        revision = Account.objects.filter(pk=account_id).values_list("revision", flat=True).first()
     if known is None or known.revision != revision or known.is_over(now):
         return load([account_id], now, now - WINDOWS_BACK)[account_id]
     return known

@@ -1,6 +1,6 @@
 """How much of each quota is used, held and left. Reading spends nothing and opens nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -8,12 +8,13 @@ from decimal import Decimal
 from django.db.models import Sum
 
 from accounts.models import Account
-from usage import counting, quota_state, refusals
+from usage import counting, meters, quota_state, refusals
 from usage.balances import stored_neighbours
 from usage.counting import Counted
-from usage.fields import round_half_even, scale_down
-from usage.models import Balance, Enforcement, Hold, Reservation, Scope, WindowKind
+from usage.fields import QUANTITY_PLACES, round_half_even, scale_down, scale_up
+from usage.models import Balance, Enforcement, Hold, Reservation, Scope, Status, WindowKind
 from usage.price_book import MeterEntry, PriceBook
+from usage.queries import OperationTotal, month_of, totals_by_operation
 from usage.quota_state import AccountQuotas, Slot
 from usage.representation import instant_text
 from usage.windows import Kind, Span, nominal, place
@@ -122,30 +123,47 @@ class MeterStatus:
         }
 
 
+Month = Mapping[str, OperationTotal]
+
+
 def everything(
-    account: Account, now: datetime, book: PriceBook, campaign_id: int | None = None
+    account: Account,
+    now: datetime,
+    book: PriceBook,
+    campaign_id: int | None = None,
+    *,
+    month: Month | None = None,
+    revision: int | None = None,
 ) -> list[MeterStatus]:
     """Every meter with a quota, or else with usage in the calendar month; in the catalogue's order.
 
     Args:
         campaign_id: only this campaign's quotas and usage.
+        month: the calendar month's totals by operation, where the caller has them.
+        revision: the account's, where the caller has just read it.
     """
     slots = None
     if campaign_id is not None:
-        state = quota_state.fresh(account.pk, now)
+        state = quota_state.fresh(account.pk, now, revision)
         slots = [slot for key, slot in state.slots.items() if key[1:3] == (Scope.CAMPAIGN, campaign_id)]
-    limited = of_quotas(account, now, book, slots)
+    limited = of_quotas(account, now, book, slots, revision)
     order = {meter.id: position for position, meter in enumerate(book.meters)}
-    scope = (Scope.ACCOUNT, 0) if campaign_id is None else (Scope.CAMPAIGN, campaign_id)
-    found = limited + without_quota(account, now, book, limited, *scope)
+    if month is None:
+        days = month_of(now.astimezone(account.zone).date())
+        month = totals_by_operation(account, *days, book, campaign_id)
+    found = limited + without_quota(account, now, book, limited, month, campaign_id)
     return sorted(found, key=lambda status: order[status.meter.id])
 
 
 def of_quotas(
-    account: Account, now: datetime, book: PriceBook, slots: Iterable[Slot] | None = None
+    account: Account,
+    now: datetime,
+    book: PriceBook,
+    slots: Iterable[Slot] | None = None,
+    revision: int | None = None,
 ) -> list[MeterStatus]:
     """The status of an account's quotas in force, or of `slots` among them, in the catalogue's order."""
-    state = quota_state.fresh(account.pk, now)
+    state = quota_state.fresh(account.pk, now, revision)
     asked = state.slots.values() if slots is None else slots
     chosen = [slot for slot in asked if slot.key.meter_id in book.meters_by_id]
     order = {meter.id: position for position, meter in enumerate(book.meters)}
@@ -217,13 +235,35 @@ def without_quota(
     now: datetime,
     book: PriceBook,
     limited: Iterable[MeterStatus],
-    scope: str = Scope.ACCOUNT,
-    scope_id: int = 0,
+    month: Month,
+    campaign_id: int | None = None,
 ) -> list[MeterStatus]:
-    """The meters that no quota of this scope limits, by calendar month, where they counted something."""
-    name = refusals.scope_text(scope, scope_id)
+    """The meters that no quota of this scope limits, by calendar month, where they counted something.
+
+    The month's days are those that its records froze, as its cost and its summary have them.
+    """
+    scope = (Scope.ACCOUNT, 0) if campaign_id is None else (Scope.CAMPAIGN, campaign_id)
+    name = refusals.scope_text(*scope)
     taken = {status.meter.id for status in limited if status.scope == name}
-    free = [meter for meter in book.meters if meter.id not in taken]
     span = nominal(Kind.CALENDAR_MONTH, now, account.zone, now.date())
-    totals = counting.sums(account, span, [Counted(meter, scope, scope_id) for meter in free], book)
-    return [MeterStatus(meter, name, span, used) for meter, used in zip(free, totals, strict=True) if used]
+    counted = [(meter, _in_month(meter, month, book)) for meter in book.meters if meter.id not in taken]
+    return [MeterStatus(meter, name, span, used) for meter, used in counted if used]
+
+
+def _in_month(meter: MeterEntry, month: Month, book: PriceBook) -> int:
+    """What a meter counted of a month's totals."""
+    return sum(
+        meters.amount(
+            meter,
+            book,
+            status=Status.SUCCESS,
+            counts=total.successes,
+            cost=total.cost.scaled,
+            lines=[
+                (book.units[u].id, scale_up(q, QUANTITY_PLACES))
+                for u, q in total.successful_quantities.items()
+            ],
+        )
+        for total in month.values()
+        if meters.lists(meter, total.slug)
+    )

@@ -126,8 +126,9 @@ def test_meters_show_what_was_used_in_their_own_units(alice_s_browser: Client, a
     acme_api.record(operation="message_sent", occurred_at=NOW)
     page = words(alice_s_browser)
     assert "Storage 1.5 MiB Exactly 1,572,864 bytes" in page
-    assert "Chat messages 1 message" in page
-    assert "they reset on 1 Dec" in page
+    assert "Chat messages 1 of 999,999 messages" in page
+    assert "resets 20 Nov 2027, 00:00" in page
+    assert "resets 1 Dec, 00:00" in page
 
 
 def test_operations_by_type_show_count_units_failures_and_cost(
