@@ -93,7 +93,7 @@ class PlanAdmin(Followed, TollgateAdmin):
     def accounts(self, plan: Plan) -> str:
         """Where all of them are moved to Free, or from Free to another plan."""
         page, text = (
-            ("move_accounts", "Move all to …")
+            ("move_accounts", "Move all …")
             if plan.code == "free"
             else ("move_to_free", "Move all to Free")
         )
