@@ -93,9 +93,7 @@ class PlanAdmin(Followed, TollgateAdmin):
     def accounts(self, plan: Plan) -> str:
         """Where all of them are moved to Free, or from Free to another plan."""
         page, text = (
-            ("move_accounts", "Move all …")
-            if plan.code == "free"
-            else ("move_to_free", "Move all to Free")
+            ("move_accounts", "Move all …") if plan.code == "free" else ("move_to_free", "Move all to Free")
         )
         address = reverse(f"admin:billing_plan_{page}", args=[plan.pk])
         return format_html('<a class="text-link" href="{}">{}</a>', address, text)
