@@ -16,7 +16,7 @@ from usage import events, quota_schema, rate_limits, reservations
 from usage import price_book as price_books
 from usage.api import answer_of, idempotency_key
 from usage.models import Reservation
-from usage.parsers import JSON, read_body, sent_as
+from usage.parsers import JSON, decode_object, read_body, sent_as
 from usage.rate_tokens import tokens_of
 from usage.representation import instant_text
 
@@ -84,7 +84,7 @@ class Settle(APIView):
 
 
 class Release(APIView):
-    """Give back what was held; an account that is named has to be the reservation's."""
+    """Give back what was held; an account that the query or a body names has to be the reservation's."""
 
     authentication_classes = (KeyAuthentication,)
     scope = "quotas"
@@ -92,7 +92,10 @@ class Release(APIView):
     @extend_schema(**quota_schema.RELEASE)
     def post(self, request: Request, reservation_id: str) -> Response:
         caller = caller_of(request)
-        named = _named(request.query_params.get("account"), caller)
+        body = read_body(request._request)
+        sent = decode_object(body).get("account") if body.strip() else None
+        reference = request.query_params.get("account") if sent is None else str(sent)
+        named = _named(reference, caller)
         reservations.release(reservations.find(reservation_id, caller, named))
         return Response(status=204)
 

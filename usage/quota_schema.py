@@ -91,5 +91,5 @@ RELEASE: dict[str, Any] = {
     "summary": "Give back what was held",
     "parameters": [ACCOUNT],
     "request": None,
-    "responses": {204: None, **problems(401, 403, 404, 429, 503)},
+    "responses": {204: None, **problems(400, 401, 403, 404, 413, 415, 429, 503)},
 }

@@ -18,7 +18,7 @@ RECORD = {"operation": "api_call"}
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One method of one path; `names_account` says whether a service key has to name one."""
+    """One method of one path; `names_account` says whether a service key has to name an account."""
 
     path: str
     method: str = "get"
@@ -28,6 +28,7 @@ class Endpoint:
     names_account: bool = True
     session: bool = True
     service_only: bool = False
+    in_id: bool = False  # the account is that of the thing in the path
 
 
 ENDPOINTS = {
@@ -51,13 +52,27 @@ ENDPOINTS = {
         "usage/campaigns/{campaign}/restore/", "post", "usage:write", session=False
     ),
     "current": Endpoint("usage/current/"),
+    "check-quota": Endpoint("quotas/check/", "post", "quotas", RECORD, session=False),
+    "reserve-quota": Endpoint("quotas/reservations/", "post", "quotas", RECORD, 201, session=False),
+    "settle-reservation": Endpoint(
+        "quotas/reservations/{reservation}/settle/", "post", "quotas", RECORD, 201,
+        names_account=False, session=False, in_id=True,
+    ),
+    "release-reservation": Endpoint(
+        "quotas/reservations/{reservation}/release/", "post", "quotas", None, 204,
+        names_account=False, session=False, in_id=True,
+    ),
     "plans": Endpoint("billing/plans/", scope="billing:read", names_account=False),
     "prices": Endpoint("billing/prices/", scope="billing:read", names_account=False),
     "subscription": Endpoint("billing/subscription/", scope="billing:read"),
     "estimate": Endpoint("billing/estimate/", "post", "billing:read", RECORD),
     "analytics": Endpoint("billing/analytics/", scope="billing:read"),
 }  # fmt: skip
-PARAMETERS = {"record": "<str:record_id>", "campaign": "<str:campaign_id>"}
+PARAMETERS = {
+    "record": "<str:record_id>",
+    "campaign": "<str:campaign_id>",
+    "reservation": "<str:reservation_id>",
+}
 PUBLIC = {"schema": "schema/", "api-docs": "docs/", "health": "health/"}
 
 
@@ -88,16 +103,24 @@ def campaign(acme: Account) -> str:
     return f"cmp_{Campaign.objects.create(account=acme, name='spring').pk}"
 
 
+@pytest.fixture
+def reservation(acme: Account, service_api: Api) -> str:
+    return service_api.post("quotas/reservations/", {"account": acme.public_id, **RECORD}).json()[
+        "reservation"
+    ]
+
+
 Call = Callable[..., Any]
 
 
 @pytest.fixture
-def call(record: str, campaign: str) -> Call:
+def call(record: str, campaign: str, reservation: str) -> Call:
     """Ask an endpoint with an API key or a browser; `account` in the body of a record, else in the query."""
 
     def ask(endpoint: Endpoint, who: Api | Client, account: str | None = None) -> Any:
         client, headers = (who.client, who.headers) if isinstance(who, Api) else (who, {})
-        path = f"/api/v1/{endpoint.path.format(record=record, campaign=campaign)}"
+        ids = {"record": record, "campaign": campaign, "reservation": reservation}
+        path = f"/api/v1/{endpoint.path.format(**ids)}"
         if endpoint.method == "get":
             return client.get(path, {"account": account} if account else {}, headers=headers)
         body = {**(endpoint.body or {}), **({"account": account} if account else {})}
@@ -158,8 +181,9 @@ def test_for_another_accounts_key_the_account_does_not_exist(
 
     if endpoint.service_only:
         assert response.status_code == 403
-    elif endpoint.names_account:
-        assert (response.status_code, response.json()["error"]) == (404, "unknown_account")
+    elif endpoint.names_account or endpoint.in_id:
+        assert response.status_code == 404
+        assert response.json()["error"] in {"unknown_account", *(["not_found"] if endpoint.in_id else [])}
     else:
         assert response.status_code == endpoint.ok
 
@@ -181,7 +205,7 @@ def test_a_service_key_that_names_none_is_400(endpoint: Endpoint, call: Call, se
 
 
 def test_a_service_key_that_names_nobody_is_404(endpoint: Endpoint, call: Call, service_api: Api) -> None:
-    if endpoint.names_account or endpoint.service_only:
+    if endpoint.names_account or endpoint.service_only or endpoint.in_id:
         assert call(endpoint, service_api, "acc_nobody").status_code == 404
     else:
         assert call(endpoint, service_api).status_code == endpoint.ok
@@ -286,6 +310,22 @@ def test_another_accounts_campaign_does_not_exist(
     for response in (
         charlie_api.post(f"usage/campaigns/{campaign}/{act}/", {}),
         service_api.post(f"usage/campaigns/{campaign}/{act}/", own),
+    ):
+        assert (response.status_code, response.json()["error"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("act", ["settle", "release"])
+def test_another_accounts_reservation_does_not_exist(
+    reservation: str, charlie: User, charlie_api: Api, service_api: Api, act: str
+) -> None:
+    path = f"quotas/reservations/{reservation}/{act}/"
+    own = charlie.personal_account.public_id
+
+    for response in (
+        charlie_api.post(path, RECORD),
+        charlie_api.post(path, {**RECORD, "account": own}),
+        charlie_api.post(f"{path}?account={own}", RECORD),
+        service_api.post(path if act == "settle" else f"{path}?account={own}", {**RECORD, "account": own}),
     ):
         assert (response.status_code, response.json()["error"]) == (404, "not_found")
 
