@@ -9,13 +9,13 @@ from django.db.models import Sum
 
 from accounts.models import Account
 from usage import counting, meters, quota_state, refusals
-from usage.balances import stored_neighbours
+from usage.balances import announced, stored_neighbours
 from usage.counting import Counted
 from usage.fields import QUANTITY_PLACES, round_half_even, scale_down, scale_up
 from usage.models import Balance, Enforcement, Hold, Reservation, Scope, Status, WindowKind
 from usage.price_book import MeterEntry, PriceBook
 from usage.queries import OperationTotal, month_of, totals_by_operation
-from usage.quota_state import AccountQuotas, Slot
+from usage.quota_state import AccountQuotas, Slot, SlotKey
 from usage.representation import instant_text
 from usage.windows import Kind, Span, nominal, place
 
@@ -171,15 +171,17 @@ def of_quotas(
     spans = {kind: _span(account, state, kind, now) for kind in {slot.key.kind for slot in chosen}}
     kept = _kept(account, state, chosen, now)
     used = {slot.key: kept[slot.key][0] for slot in chosen if slot.key in kept}
-    used |= _counted([slot for slot in chosen if slot.key not in kept], account, spans, book)
+    unopened = [slot for slot in chosen if slot.key not in kept]
+    used |= _counted(unopened, account, spans, book)
     held = _held(account, [row[1] for row in kept.values() if row[2]], now)
+    awaited = _awaited(unopened, account, spans, book, now)
     return [
         MeterStatus(
             book.meters_by_id[slot.key.meter_id],
             refusals.scope_text(slot.key.scope, slot.key.scope_id),
             spans[slot.key.kind],
             used[slot.key],
-            held.get(kept[slot.key][1], 0) if slot.key in kept else 0,
+            held.get(kept[slot.key][1], 0) if slot.key in kept else awaited[slot.key],
             slot,
         )
         for slot in chosen
@@ -214,6 +216,23 @@ def _counted(slots: list[Slot], account: Account, spans: dict[Kind, Span], book:
         wanted = [Counted(book.meters_by_id[s.key.meter_id], s.key.scope, s.key.scope_id) for s in some]
         totals = counting.sums(account, spans[kind], wanted, book)
         found |= {slot.key: total for slot, total in zip(some, totals, strict=True)}
+    return found
+
+
+def _awaited(
+    slots: list[Slot], account: Account, spans: dict[Kind, Span], book: PriceBook, now: datetime
+) -> dict[SlotKey, int]:
+    """What open reservations will hold of quotas without a balance, from the moment that one is opened."""
+    found = {slot.key: 0 for slot in slots}
+    if not slots:
+        return found
+    is_open = Reservation.objects.filter(account=account, state=Reservation.State.OPEN, expires_at__gt=now)
+    for reservation in is_open:
+        part = announced(reservation, book)
+        for slot in slots:
+            if reservation.created_at in spans[slot.key.kind]:
+                counted = Counted(book.meters_by_id[slot.key.meter_id], slot.key.scope, slot.key.scope_id)
+                found[slot.key] += counting.share(counted, part, book)
     return found
 
 
