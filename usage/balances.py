@@ -126,7 +126,7 @@ def announced(reservation: Reservation, book: PriceBook) -> Part:
         reservation.campaign_id or 0,
         reservation.key_id or 0,
         1,
-        int((reservation.cost or 0).scaleb(COST_PLACES)) if reservation.cost else 0,
+        0 if reservation.cost is None else int(reservation.cost.scaleb(COST_PLACES)),
         json.loads(reservation.lines),
     )
 

@@ -146,9 +146,11 @@ def _from_rollups(condition: Q, book: PriceBook) -> Iterator[Part]:
     for *key, unit_id, quantity in quantities:
         lines.setdefault(tuple(key), []).append((unit_id, quantity))
     rows = Rollup.objects.filter(condition).values_list(*BY).order_by()
-    for *key, records, cost in rows.annotate(all_records=ExactTotal("records"), usd=ExactTotal("cost")):
-        operation = book.operation(key[0]).slug
-        yield Part(operation, *key[1:], records, cost, lines.get(tuple(key), ()))
+    for row in rows.annotate(all_records=ExactTotal("records"), usd=ExactTotal("cost")):
+        operation_id, *who, records, cost = row
+        status, user_id, campaign_id, key_id = who
+        operation, counted = book.operation(operation_id).slug, lines.get((operation_id, *who), ())
+        yield Part(operation, status, user_id, campaign_id, key_id, records, cost, counted)
 
 
 def _from_ledger(condition: Q, book: PriceBook) -> Iterator[Part]:

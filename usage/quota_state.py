@@ -244,7 +244,7 @@ def _add_balances(found: dict[int, AccountQuotas], now: datetime, since: datetim
         *("window_id", "meter_id", "scope", "scope_id"),
     ):
         state = found[account_id]
-        state.balances[tuple(key)] = pk  # type: ignore[index]
+        state.balances[tuple(key)] = pk
         slot = state.slots.get(SlotKey(key[1], key[2], key[3], Kind(kind)))
         if slot is None or (slot.limit != limit and ends_at > now):
             state.is_behind = True

@@ -244,12 +244,12 @@ def _in_one_trip(reservation: Reservation, permission: Permission) -> int | None
     holds_head = insert_head("mysql", Hold._meta.db_table, HOLD_COLUMNS)
     held = [f"(new_id,{m.balance_id},{entry.account_id},{m.amount})" for m in moves if m.amount > 0]
     reservation_id = one_trip.store(
-        connection,  # type: ignore[arg-type]
+        connection,
         account_id=entry.account_id,
         time_zone=entry.account.time_zone,
         revision=permission.states[entry.account_id].revision,
         version=permission.book.version,
-        insert=head + row_texts(connection, [_values(reservation)])[0],  # type: ignore[arg-type]
+        insert=head + row_texts(connection, [_values(reservation)])[0],
         others=[holds_head + ",".join(held)] if held else (),
         guards=admission.hold_statements(moves),
     )
@@ -297,8 +297,9 @@ def _check_still_true(permission: Permission, version: int, locked: dict[int, Lo
 
 def _insert(reservation: Reservation) -> Reservation | None:
     """Insert a reservation; the one that came with the same Idempotency-Key before, if there is one."""
-    reservation.pk = insert_one(connection, Reservation._meta.db_table, COLUMNS, _values(reservation))
-    if reservation.pk is not None:
+    new_id = insert_one(connection, Reservation._meta.db_table, COLUMNS, _values(reservation))
+    if new_id is not None:
+        reservation.pk = new_id
         return None
     known = Reservation.objects.get(account_id=reservation.account_id, request_hash=reservation.request_hash)
     if known.content_hash != reservation.content_hash:

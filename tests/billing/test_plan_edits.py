@@ -57,7 +57,8 @@ def test_a_step_that_was_killed_goes_on_where_it_was(
     accounts = on_free(4)
     with editing(plan("free"), staff):
         PlanLimit.objects.filter(plan__code="free", meter__slug="image_generations").update(limit=7)
-    follow, done = plans._follow, []
+    follow = plans._follow
+    done: list[int] = []
 
     def killed_at_the_third(account_id: int) -> None:
         if len(done) == 2:

@@ -284,9 +284,11 @@ def test_who_set_it_and_why_is_kept(acme: Account, staff: User) -> None:
     limits.end_override(quota, actor=staff, reason="paid")
 
     assert (quota.set_by, quota.reason) == (staff.email, "asked for")
-    entries = AuditEntry.objects.filter(account_public_id=acme.public_id, action__startswith="quota.").order_by("id")
+    entries = AuditEntry.objects.filter(
+        account_public_id=acme.public_id, action__startswith="quota."
+    ).order_by("id")
     assert [(entry.action, entry.subject, entry.reason) for entry in entries] == [
         ("quota.overridden", "spend", "asked for"),
         ("quota.override_ended", "spend", "paid"),
     ]
-    assert entries[0].after["limit"] == "12.5"
+    assert (entries[0].after or {})["limit"] == "12.5"
