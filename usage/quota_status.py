@@ -210,7 +210,7 @@ def _kept(account: Account, state: AccountQuotas, slots: list[Slot], now: dateti
 
 def _counted(slots: list[Slot], account: Account, spans: dict[Kind, Span], book: PriceBook) -> dict:
     """What quotas without a balance have used, from rollups and ledger."""
-    found = {}
+    found: dict[SlotKey, int] = {}
     for kind in {slot.key.kind for slot in slots}:
         some = [slot for slot in slots if slot.key.kind == kind]
         wanted = [Counted(book.meters_by_id[s.key.meter_id], s.key.scope, s.key.scope_id) for s in some]

@@ -75,10 +75,10 @@ class Limited:
         assert answer.status == 200, answer
         return next(meter for meter in answer.body["meters"] if meter["meter"] == slug)
 
-    def used(self, slug: str) -> Decimal:
+    def used(self, slug: str) -> Decimal | int:
         return Decimal(self.meter(slug)["used"])
 
-    def reserved(self, slug: str) -> Decimal:
+    def reserved(self, slug: str) -> Decimal | int:
         return Decimal(self.meter(slug)["reserved"])
 
     def count(self, operation: str = "%") -> int:

@@ -47,7 +47,7 @@ def limited(studio: Installation, name: str) -> Limited:
 def ask(studio: Installation, account: Limited, view: str, each: int) -> Counter[int]:
     """What 32 clients are told, of which each asks so many times; on SQLite 4, each more often."""
     clients = 32 if studio.mariadb else 4
-    bodies = [[{}] * (each * 32 // clients)] * clients
+    bodies: list[list[dict]] = [[{}] * (each * 32 // clients)] * clients
     answers = answers_of(tasks(studio.port, account.token, f"studio/{view}/", bodies))
     assert {a.body["error"] for a in answers if a.status == 429} <= {"usage_limit_exceeded"}
     return Counter(answer.status for answer in answers)
