@@ -55,12 +55,18 @@ class _Remembered:
 
 
 _remembered: dict[bytes, _Remembered] = {}
+_memory_key = secrets.token_bytes(32)
 _lock = threading.Lock()
 
 
 def hash_token(token: str) -> bytes:
     """The stored form of a key: HMAC-SHA256 under API_KEY_PEPPER, 32 bytes."""
     return hmac.digest(settings.API_KEY_PEPPER.encode(), token.encode(), hashlib.sha256)
+
+
+def _name_in_memory(token: str) -> bytes:
+    """What a key is remembered under: no more to be undone than its stored form, and quicker to make."""
+    return hashlib.blake2b(token.encode(), key=_memory_key, digest_size=32).digest()
 
 
 def new_token() -> str:
@@ -146,11 +152,11 @@ def check(token: str) -> Caller:
     Raises:
         DomainError: 401 when the key is unknown, expired or revoked.
     """
-    digest = hash_token(token)
+    name = _name_in_memory(token)
     now = time.monotonic()
-    known = _remembered.get(digest)
+    known = _remembered.get(name)
     if known is None or known.until <= now:
-        known = _look_up(digest, now, known)
+        known = _look_up(token, name, now, known)
     expires_at = known.caller.expires_at
     if expires_at is not None and expires_at <= timezone.now():
         raise _bad_key("This API key has expired.")
@@ -160,10 +166,10 @@ def check(token: str) -> Caller:
     return known.caller
 
 
-def _look_up(digest: bytes, now: float, known: _Remembered | None) -> _Remembered:
-    key = Key.objects.select_related("account").filter(secret_hash=digest).first()
+def _look_up(token: str, name: bytes, now: float, known: _Remembered | None) -> _Remembered:
+    key = Key.objects.select_related("account").filter(secret_hash=hash_token(token)).first()
     if key is None or key.revoked_at is not None:
-        _remembered.pop(digest, None)
+        _remembered.pop(name, None)
         raise _bad_key("This API key is not known, or was revoked.")
     caller = Caller(
         key.account,
@@ -178,8 +184,8 @@ def _look_up(digest: bytes, now: float, known: _Remembered | None) -> _Remembere
     with _lock:
         if len(_remembered) >= REMEMBERED_AT_MOST:
             _remembered.clear()
-        _remembered[digest] = _Remembered(caller, now + REMEMBERED_FOR_S, written)
-        return _remembered[digest]
+        _remembered[name] = _Remembered(caller, now + REMEMBERED_FOR_S, written)
+        return _remembered[name]
 
 
 def forget_all() -> None:

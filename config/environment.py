@@ -192,16 +192,18 @@ def is_loopback(url: str) -> bool:
 def sqlite_options() -> dict:
     """WAL with immediate transactions: readers never wait, writers queue instead of failing.
 
+    Connections are kept, because making one costs more than recording a single event.
     synchronous=FULL because an acknowledged record has to survive a power cut;
     recursive_triggers so that REPLACE, which deletes, meets the append-only triggers too.
     """
     return {
+        "CONN_MAX_AGE": 300,
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
             "timeout": 10,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
             " PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY; PRAGMA recursive_triggers=ON;",
-        }
+        },
     }
 
 

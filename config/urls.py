@@ -9,8 +9,8 @@ from django.views.generic import RedirectView
 from config.views import Docs, Health, Schema, unknown_endpoint
 
 api: list[Any] = [
+    path("usage/", include("usage.urls")),  # first: nothing is asked for as often as to record
     path("", include("billing.urls")),
-    path("usage/", include("usage.urls")),
     path("quotas/", include("usage.quota_urls")),
     path("schema/", Schema.as_view(), name="schema"),
     path("docs/", Docs.as_view(), name="api-docs"),

@@ -171,19 +171,19 @@ def row_texts(connection: BaseDatabaseWrapper, rows: Sequence[Row]) -> list[str]
 
 
 Literals = dict[type, Callable[[Any], str]]
+_PLAIN: Literals = {
+    int: int.__repr__,
+    bool: lambda v: "1" if v else "0",
+    bytes: lambda v: f"x'{v.hex()}'",
+    type(None): lambda v: "NULL",
+    datetime: lambda v: f"'{v.isoformat(' ', 'microseconds')[:26]}'",
+    date: lambda v: f"'{v}'",
+}
 
 
 def _literals(escape: Callable[[bytes], bytes]) -> Literals:
     """How a value of each type is written; instants are in UTC."""
-    return {
-        int: int.__repr__,
-        bool: lambda v: "1" if v else "0",
-        str: lambda v: f"'{escape(v.encode()).decode()}'",
-        bytes: lambda v: f"x'{v.hex()}'",
-        type(None): lambda v: "NULL",
-        datetime: lambda v: f"'{v.isoformat(' ', 'microseconds')[:26]}'",
-        date: lambda v: f"'{v}'",
-    }
+    return {**_PLAIN, str: lambda v: f"'{escape(v.encode()).decode()}'"}
 
 
 def _column_texts(values: Sequence, literals: Literals) -> Sequence[str]:

@@ -5,6 +5,7 @@ has seen once stays true. Adding happens before the recording transaction and on
 own: a name without a record harms nothing.
 """
 
+import contextlib
 import threading
 from collections.abc import Iterable
 
@@ -57,19 +58,17 @@ def add_units(book: PriceBook, slugs: Iterable[str]) -> None:
 
 def model_ids(names: Iterable[tuple[str, str, str]]) -> dict[Name, int]:
     """(provider, model, variant) → id."""
-    return _ids(
-        _models, Model, ("provider", "name", "variant"), set(names), {"first_seen_at": timezone.now()}
-    )
+    return _ids(_models, Model, ("provider", "name", "variant"), set(names), is_dated=True)
 
 
 def session_ids(names: Iterable[tuple[int, str]]) -> dict[Name, int]:
     """(account id, session) → id."""
-    return _ids(_sessions, Session, ("account_id", "name"), set(names), {})
+    return _ids(_sessions, Session, ("account_id", "name"), set(names))
 
 
 def campaign_ids(names: Iterable[tuple[int, str]]) -> dict[Name, int]:
     """(account id, campaign) → id."""
-    return _ids(_campaigns, Campaign, ("account_id", "name"), set(names), {})
+    return _ids(_campaigns, Campaign, ("account_id", "name"), set(names))
 
 
 def drop_names(account_ids: Iterable[int]) -> None:
@@ -83,8 +82,11 @@ def _ids(
     model: type[models.Model],
     columns: tuple[str, ...],
     names: set[Name],
-    extra: dict[str, object],
+    is_dated: bool = False,
 ) -> dict[Name, int]:
+    with contextlib.suppress(KeyError):  # nearly always all of them are known
+        return {name: remembered[name] for name in names}
+    extra = {"first_seen_at": timezone.now()} if is_dated else {}
     missing = sorted(name for name in names if name not in remembered)
     for start in range(0, len(missing), LOOKED_UP_AT_ONCE):
         some = missing[start : start + LOOKED_UP_AT_ONCE]
