@@ -118,6 +118,30 @@ def test_known_events_answer_as_duplicates_when_it_is_full(acme: Account, acme_a
     assert (other.status_code, other.json()["error"]) == (409, "conflict")
 
 
+def test_known_events_take_no_room_from_the_new_ones_beside_them(acme: Account, acme_api: Api) -> None:
+    limit(acme, "api_calls", 3)
+    known = [call(event_id=f"e-{n}") for n in range(2)]
+    acme_api.post("usage/", known)
+
+    answer = acme_api.post("usage/", [*known, call(event_id="new"), call(event_id="newer")])
+
+    assert (answer.json()["accepted"], answer.json()["duplicates"]) == (1, 2)
+    assert [r["event_id"] for r in answer.json()["rejected"]] == ["newer"]
+
+
+def test_known_events_are_known_also_when_they_would_not_be_permitted_any_more(
+    acme: Account, acme_api: Api
+) -> None:
+    event = {"operation": "never_priced", "event_id": "one"}
+    first = acme_api.record(**event)
+    limit(acme, "spend", 5)
+
+    again = acme_api.record(**event)
+
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert acme_api.record(**{**event, "event_id": "two"}).status_code == 403
+
+
 def test_the_id_of_a_refused_event_stays_free(acme: Account, acme_api: Api) -> None:
     quota = limit(acme, "api_calls", 0)
     assert acme_api.record(**call(event_id="one", quantities={"requests": 7})).status_code == 403

@@ -174,6 +174,7 @@ def test_release_twice_and_after_settling_is_204_and_changes_nothing(acme_api: A
     answers = [release(acme_api, r).status_code for r in (first, first, second, second)]
 
     assert answers == [204] * 4
+    assert settle(acme_api, second, 9, event_id="another").status_code == 409
     assert standing(acme_api) == ("1", "0", "9")
 
 
