@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tests.faults.installation import Installation
+import pytest
+
+from tests.faults.installation import ROUNDS, Installation
+
+rounds = pytest.mark.parametrize("round_", range(ROUNDS))
+fewer_rounds = pytest.mark.parametrize("round_", range(max(1, ROUNDS // 3)))
 
 OPEN = """
 from decimal import Decimal

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.crowd import answers_of, tasks
-from tests.faults.installation import ROUNDS, Installation
-from tests.faults.limited import Limit, Limited, open_limited
+from tests.faults.installation import Installation
+from tests.faults.limited import Limit, Limited, fewer_rounds, open_limited
 
 LIMIT = 100
 METER = "image_generations"
-
-rounds = pytest.mark.parametrize("round_", range(ROUNDS))
 
 
 @pytest.fixture(scope="module", params=["sqlite", "mariadb"])
@@ -53,7 +51,7 @@ def ask(studio: Installation, account: Limited, view: str, each: int) -> Counter
     return Counter(answer.status for answer in answers)
 
 
-@rounds
+@fewer_rounds
 @pytest.mark.parametrize("view", ["paint", "draw"])
 def test_a_metered_view_runs_exactly_as_often_as_the_limit_allows(
     view: str, round_: int, studio: Installation, name: str
@@ -65,7 +63,7 @@ def test_a_metered_view_runs_exactly_as_often_as_the_limit_allows(
     assert account.held() == 0
 
 
-@rounds
+@fewer_rounds
 def test_room_that_a_view_gives_back_is_used_by_another_and_never_passed(
     round_: int, studio: Installation, name: str
 ) -> None:
@@ -80,7 +78,7 @@ def test_room_that_a_view_gives_back_is_used_by_another_and_never_passed(
     assert (account.reserved(METER), account.held()) == (0, 0)
 
 
-@rounds
+@fewer_rounds
 def test_a_view_that_fails_gives_all_its_room_back(round_: int, studio: Installation, name: str) -> None:
     account = limited(studio, name)
 

@@ -4,18 +4,14 @@ import time
 from collections import Counter
 from decimal import Decimal
 
-import pytest
-
 from tests.faults.client import Answer, Task
 from tests.faults.crowd import meanwhile, tasks
-from tests.faults.installation import ROUNDS, Installation
-from tests.faults.limited import Limit, Limited, open_limited, slug_of
+from tests.faults.installation import Installation
+from tests.faults.limited import Limit, Limited, fewer_rounds, open_limited, slug_of
 
 LIMIT = 100
 CLIENTS = 32
 EACH = 1000  # more than any client comes to send before it is stopped
-
-rounds = pytest.mark.parametrize("round_", range(ROUNDS))
 
 
 def guarded(account: Limited, clients: int = CLIENTS) -> list[Task]:
@@ -61,7 +57,7 @@ for n in list(range(5)) * 2:
 """
 
 
-@rounds
+@fewer_rounds
 def test_whatever_plan_follows_what_was_used_stays_used(
     round_: int, tollgate: Installation, name: str
 ) -> None:
@@ -103,7 +99,7 @@ for n in range(6):
 )
 
 
-@rounds
+@fewer_rounds
 def test_overrides_that_come_and_go_admit_no_more_than_the_largest(
     round_: int, tollgate: Installation, name: str
 ) -> None:
@@ -128,7 +124,7 @@ for n in range(3):
 )
 
 
-@rounds
+@fewer_rounds
 def test_an_override_that_ends_by_itself_leaves_everything_counted(
     round_: int, tollgate: Installation, name: str
 ) -> None:
@@ -147,7 +143,7 @@ def test_an_override_that_ends_by_itself_leaves_everything_counted(
     assert account.meter(slug)["state"] == "exceeded"
 
 
-@rounds
+@fewer_rounds
 def test_a_new_meter_counts_every_record_whenever_it_comes(
     round_: int, tollgate: Installation, name: str
 ) -> None:
@@ -179,7 +175,7 @@ for zone in ["Pacific/Kiritimati", "Pacific/Niue", "Asia/Kathmandu", "America/St
 """
 
 
-@rounds
+@fewer_rounds
 def test_moving_around_the_world_brings_no_fresh_day(round_: int, tollgate: Installation, name: str) -> None:
     slug = slug_of(name)
     account = open_limited(tollgate, name, Limit(slug, str(LIMIT), (slug,), window="day"))
@@ -232,7 +228,7 @@ def period_limit(tollgate: Installation, name: str, limit: int) -> Limited:
     return account
 
 
-@rounds
+@fewer_rounds
 def test_each_window_admits_its_limit_when_one_follows_another(
     round_: int, tollgate: Installation, name: str
 ) -> None:
@@ -248,7 +244,7 @@ def test_each_window_admits_its_limit_when_one_follows_another(
     assert sum(used for _, used in windows) == taken(answers)
 
 
-@rounds
+@fewer_rounds
 def test_what_is_told_late_needs_room_in_its_own_window_and_in_the_current_one(
     round_: int, tollgate_on_mariadb: Installation, name: str
 ) -> None:
@@ -269,7 +265,7 @@ def test_what_is_told_late_needs_room_in_its_own_window_and_in_the_current_one(
     assert sum(used for _, used in windows) == taken(answers)
 
 
-@rounds
+@fewer_rounds
 def test_facts_lose_no_count_where_one_window_follows_another(
     round_: int, tollgate: Installation, name: str
 ) -> None:
@@ -283,7 +279,7 @@ def test_facts_lose_no_count_where_one_window_follows_another(
     assert sum(count for count, _ in windows) == taken(answers) == account.count()
 
 
-@rounds
+@fewer_rounds
 def test_reservations_that_nobody_settles_come_back_without_any_job(
     round_: int, tollgate: Installation, name: str
 ) -> None:

@@ -5,19 +5,15 @@ import time
 from collections import Counter
 from itertools import islice
 
-import pytest
-
 from tests.faults.client import Answer
 from tests.faults.crowd import crowding
 from tests.faults.flows import TTL_S, flows_of, follow
-from tests.faults.installation import ROUNDS, Installation
-from tests.faults.limited import Limited, one_limit, slug_of
+from tests.faults.installation import Installation
+from tests.faults.limited import Limited, fewer_rounds, one_limit, slug_of
 
 LIMIT = 150
 CLIENTS = 8
 FLOWS = 40  # of each client
-
-rounds = pytest.mark.parametrize("round_", range(ROUNDS))
 
 
 def ids_told(answers: list[Answer]) -> set[str]:
@@ -50,7 +46,7 @@ def recorded_by_arrays(answers: list[Answer]) -> int:
     return sum(answer.body["accepted"] for answer in answers if "accepted" in answer.body)
 
 
-@rounds
+@fewer_rounds
 def test_a_killed_server_forgets_nothing_it_permitted(round_: int, tollgate: Installation, name: str) -> None:
     account = one_limit(tollgate, name, str(LIMIT))
     work = flows_of(tollgate.port, account.token, name, CLIENTS, FLOWS, patient=False)
@@ -71,7 +67,7 @@ def test_a_killed_server_forgets_nothing_it_permitted(round_: int, tollgate: Ins
     assert_everything_held_comes_back(account)
 
 
-@rounds
+@fewer_rounds
 def test_a_killed_database_loses_no_permission_and_gives_none_twice(
     round_: int, tollgate_on_mariadb: Installation, name: str
 ) -> None:

@@ -7,14 +7,12 @@ import pytest
 
 from tests.faults.client import Answer
 from tests.faults.crowd import answers_of, tasks
-from tests.faults.installation import ROUNDS, Installation
-from tests.faults.limited import Limit, Limited, one_limit, open_limited, slug_of
+from tests.faults.installation import Installation
+from tests.faults.limited import Limit, Limited, fewer_rounds, one_limit, open_limited, rounds, slug_of
 
 LIMIT = 100
 CLIENTS = 32
 EACH = 5  # requests of each client, 160 in all
-
-rounds = pytest.mark.parametrize("round_", range(ROUNDS))
 
 
 @pytest.fixture
@@ -89,7 +87,7 @@ def test_guarded_arrays_are_stored_exactly_up_to_the_limit(
     assert (account.used(slug_of(name)), account.count()) == (LIMIT, LIMIT)
 
 
-@rounds
+@fewer_rounds
 @pytest.mark.parametrize("path", ["usage/", "quotas/reservations/"])
 def test_a_hundred_times_seven_tenths_fit_into_seventy(
     round_: int, path: str, tollgate: Installation, name: str, clients: int
@@ -116,7 +114,7 @@ def two_limits(tollgate: Installation, name: str, first: int, second: int) -> Li
     )
 
 
-@rounds
+@fewer_rounds
 @pytest.mark.parametrize("path", ["usage/", "quotas/reservations/"])
 @pytest.mark.parametrize(("first", "second"), [(LIMIT, 60), (60, LIMIT)])
 def test_of_two_limits_the_smaller_one_decides_and_nothing_is_taken_by_halves(
@@ -133,7 +131,7 @@ def test_of_two_limits_the_smaller_one_decides_and_nothing_is_taken_by_halves(
     assert [Decimal(account.meter(slug)[kind]) for slug in (one, two)] == [60, 60]
 
 
-@rounds
+@fewer_rounds
 def test_two_limits_taken_in_either_order_never_lock_each_other_out(
     round_: int, tollgate_on_mariadb: Installation, name: str
 ) -> None:
