@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from billing.models import Plan, PlanLimit
+from usage.models import Meter, PricingConfig, Rate, Unit
 from usage.windows import Span
 
 PRICE = Decimal("0.25")  # of one request, whatever the operation
@@ -133,3 +135,67 @@ class NaiveAccount:
 
     def _of(self, member: int) -> Iterator[Usage]:
         return (usage for usage in self.records if member in (0, usage.member))
+
+
+A_AND_B = NaiveMeter("model_sum", "sum", ("model-a", "model-b"))
+B_AND_C = NaiveMeter("model_count", "count", ("model-b", "model-c"))
+COST = NaiveMeter("model_cost", "cost", ("model-a", "model-b", "model-c"))
+METERS = [A_AND_B, B_AND_C, COST]
+OPERATIONS = COST.operations
+PLANS = [
+    NaivePlan(
+        "model-monthly",
+        "month",
+        (
+            NaiveLimit(A_AND_B, "calendar_month", Decimal(20)),
+            NaiveLimit(B_AND_C, "day", Decimal(4)),
+        ),
+    ),
+    NaivePlan(
+        "model-billed",
+        "month",
+        (
+            NaiveLimit(A_AND_B, "billing_period", Decimal("12.5")),
+            NaiveLimit(B_AND_C, "week", None),
+            NaiveLimit(COST, "calendar_month", Decimal(4)),
+        ),
+    ),
+    NaivePlan(
+        "model-yearly",
+        "year",
+        (
+            NaiveLimit(A_AND_B, "week", Decimal(9)),
+            NaiveLimit(B_AND_C, "billing_period", Decimal(15), is_hard=False),
+        ),
+    ),
+]
+
+
+def add_catalogue() -> None:
+    """The meters, prices and plans of the model, once in each database."""
+    if Meter.objects.filter(slug=A_AND_B.slug).exists():
+        return
+    for meter in METERS:
+        units = ["requests"] if meter.aggregation == "sum" else []
+        Meter.objects.create(
+            slug=meter.slug,
+            name=meter.slug,
+            aggregation=meter.aggregation,
+            units=units,
+            operations=list(meter.operations),
+            shown_as="x",
+        )
+    for operation in OPERATIONS:
+        since = datetime(2020, 1, 1, tzinfo=UTC)
+        config = PricingConfig.objects.create(operation=operation, effective_from=since)
+        Rate.objects.create(config=config, unit=Unit.objects.get(slug="requests"), price=PRICE)
+    for plan in PLANS:
+        row = Plan.objects.create(code=plan.code, name=plan.code, interval=plan.interval, rank=99)
+        for says in plan.limits:
+            PlanLimit.objects.create(
+                plan=row,
+                meter=Meter.objects.get(slug=says.meter.slug),
+                limit=says.limit,
+                window=says.window,
+                enforcement="hard" if says.is_hard else "soft",
+            )

@@ -27,9 +27,12 @@ from accounts.errors import DomainError
 from accounts.lifecycle import open_business_account
 from accounts.models import Member, User
 from billing import plans
-from billing.models import Plan, PlanLimit
+from billing.models import Plan
 from tests.conftest import forget_everything
 from tests.usage.quota_model import (
+    METERS,
+    OPERATIONS,
+    PLANS,
     Held,
     Key,
     NaiveAccount,
@@ -38,6 +41,7 @@ from tests.usage.quota_model import (
     NaiveOverride,
     NaivePlan,
     Usage,
+    add_catalogue,
 )
 from usage import balances, ledger, limits, price_book, quota_status, reservations, rollups
 from usage.events import Announcement, decode_announcement, decode_one
@@ -46,14 +50,11 @@ from usage.models import (
     Balance,
     Enforcement,
     Meter,
-    PricingConfig,
     Quota,
-    Rate,
     Record,
     Refusal,
     Reservation,
     Scope,
-    Unit,
     Window,
 )
 from usage.snapshot import consistent
@@ -64,39 +65,6 @@ STEPS = 40
 START = datetime(2026, 1, 30, 22, 30, tzinfo=UTC)
 ZONES = ["UTC", "Asia/Kolkata", "Pacific/Kiritimati", "Pacific/Pago_Pago", "America/New_York"]
 REFUSED = "usage_limit_exceeded"
-
-A_AND_B = NaiveMeter("model_sum", "sum", ("model-a", "model-b"))
-B_AND_C = NaiveMeter("model_count", "count", ("model-b", "model-c"))
-COST = NaiveMeter("model_cost", "cost", ("model-a", "model-b", "model-c"))
-METERS = [A_AND_B, B_AND_C, COST]
-OPERATIONS = COST.operations
-PLANS = [
-    NaivePlan(
-        "model-monthly",
-        "month",
-        (
-            NaiveLimit(A_AND_B, "calendar_month", Decimal(20)),
-            NaiveLimit(B_AND_C, "day", Decimal(4)),
-        ),
-    ),
-    NaivePlan(
-        "model-billed",
-        "month",
-        (
-            NaiveLimit(A_AND_B, "billing_period", Decimal("12.5")),
-            NaiveLimit(B_AND_C, "week", None),
-            NaiveLimit(COST, "calendar_month", Decimal(4)),
-        ),
-    ),
-    NaivePlan(
-        "model-yearly",
-        "year",
-        (
-            NaiveLimit(A_AND_B, "week", Decimal(9)),
-            NaiveLimit(B_AND_C, "billing_period", Decimal(15), is_hard=False),
-        ),
-    ),
-]
 
 amounts = st.sampled_from(["0.7", "1", "1", "2.5", "4"]).map(Decimal)
 operations = st.sampled_from(OPERATIONS)
@@ -121,7 +89,7 @@ class QuotaMachine(RuleBasedStateMachine):
 
     @initialize(plan=st.sampled_from(PLANS), zone=st.sampled_from(ZONES))
     def open(self, plan: NaivePlan, zone: str) -> None:
-        self._add_catalogue()
+        add_catalogue()
         name = f"model-{next(_numbers)}"
         owner = User.objects.create_user(f"{name}@example.com", "correct horse")
         self.account = open_business_account(name, owner=owner, plan=plan.code, time_zone=zone)
@@ -133,34 +101,6 @@ class QuotaMachine(RuleBasedStateMachine):
         self.records: list[tuple[Record, Usage]] = []
         self.reservations: list[tuple[Reservation, Held]] = []
         self.overrides: list[tuple[Quota, NaiveOverride]] = []
-
-    def _add_catalogue(self) -> None:
-        if Meter.objects.filter(slug=A_AND_B.slug).exists():
-            return
-        for meter in METERS:
-            units = ["requests"] if meter.aggregation == "sum" else []
-            Meter.objects.create(
-                slug=meter.slug,
-                name=meter.slug,
-                aggregation=meter.aggregation,
-                units=units,
-                operations=list(meter.operations),
-                shown_as="x",
-            )
-        for operation in OPERATIONS:
-            since = START - timedelta(days=1000)
-            config = PricingConfig.objects.create(operation=operation, effective_from=since)
-            Rate.objects.create(config=config, unit=Unit.objects.get(slug="requests"), price=Decimal("0.25"))
-        for plan in PLANS:
-            row = Plan.objects.create(code=plan.code, name=plan.code, interval=plan.interval, rank=99)
-            for says in plan.limits:
-                PlanLimit.objects.create(
-                    plan=row,
-                    meter=Meter.objects.get(slug=says.meter.slug),
-                    limit=says.limit,
-                    window=says.window,
-                    enforcement="hard" if says.is_hard else "soft",
-                )
 
     @rule(
         items=st.lists(
