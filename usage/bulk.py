@@ -67,6 +67,17 @@ def _refuse_warnings(connection: BaseDatabaseWrapper, table: str) -> None:
         raise TruncatedError(f"a value did not fit into {table}")
 
 
+def rows_of(connection: BaseDatabaseWrapper, sql: str) -> Sequence[tuple]:
+    """The rows of a small SELECT, straight from the driver: a cursor would cost as much as the reading."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        driver = connection.connection
+        if connection.vendor == "sqlite":
+            return driver.execute(sql).fetchall()
+        driver.query(sql.encode())
+        return driver.store_result().fetch_row(0)
+
+
 class Addition(NamedTuple):
     """Totals to be added to the stored row of each key, or inserted.
 

@@ -16,6 +16,7 @@ from django.db import connection
 from accounts.errors import DomainError
 from accounts.keys import Caller
 from usage import admission, events, reservations
+from usage.bulk import rows_of
 from usage.events import Event
 from usage.models import Balance
 from usage.reservations import Permission
@@ -23,9 +24,9 @@ from usage.windows import Span
 
 REMEMBERED_AT_MOST = 10_000
 SQL = (
-    "SELECT a.revision, (SELECT version FROM usage_catalogueversion WHERE id = 1),"
-    " b.id, b.used, b.held, b.limit_in_force"
-    " FROM accounts_account a LEFT JOIN {table} b ON b.id IN ({ids}) WHERE a.id = {account}"
+    "SELECT a.revision, v.version, b.id, b.used, b.held, b.limit_in_force"
+    " FROM accounts_account a JOIN usage_catalogueversion v ON v.id = 1"
+    " LEFT JOIN {table} b ON b.id IN ({ids}) WHERE a.id = {account}"
 )
 
 
@@ -94,12 +95,7 @@ def _refusal(permission: Permission, now: datetime) -> DomainError | None:
 
 def _has_room(asked: Asked) -> bool:
     """One read; False also when something has moved."""
-    connection.ensure_connection()
-    with connection.wrap_database_errors:
-        cursor = connection.connection.cursor()  # Django's own would cost as much as the read
-        cursor.execute(asked.sql)
-        rows = cursor.fetchall()
-        cursor.close()
+    rows = rows_of(connection, asked.sql)
     if not rows or rows[0][:2] != (asked.revision, asked.version):
         return False
     return all(
