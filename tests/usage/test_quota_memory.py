@@ -14,9 +14,7 @@ from usage.models import Meter
 
 def test_an_old_and_a_new_catalogue_are_used_side_by_side(acme: Account) -> None:
     old = price_book.current()
-    Meter.objects.create(
-        slug="dreams", name="Dreams", aggregation="count", operations=["dream"], shown_as="x"
-    )
+    dreams = Meter.objects.create(slug="dreams", name="Dreams", aggregation="count", operations=["dream"])
     limit(acme, "dreams", "3")
     new = price_book.current()
     now = timezone.now()

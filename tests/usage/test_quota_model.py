@@ -60,7 +60,7 @@ from usage.models import (
 from usage.snapshot import consistent
 from usage.windows import Span, kind_of
 
-EXAMPLES = 10
+EXAMPLES = 6
 STEPS = 40
 START = datetime(2026, 1, 30, 22, 30, tzinfo=UTC)
 ZONES = ["UTC", "Asia/Kolkata", "Pacific/Kiritimati", "Pacific/Pago_Pago", "America/New_York"]
