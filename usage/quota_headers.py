@@ -5,11 +5,16 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
+from django.db import connection
+
 from usage import meters, quota_state, refusals
 from usage import price_book as price_books
+from usage.bulk import rows_of
 from usage.models import Balance, Reservation
 from usage.price_book import PriceBook
 from usage.quota_state import Slot, StoredWindow
+
+SQL = f"SELECT id, limit_in_force, used, held FROM {Balance._meta.db_table} WHERE id IN ({{ids}})"
 
 
 def of_reservation(reservation: Reservation, operation: str, now: datetime) -> dict[str, str]:
@@ -22,12 +27,9 @@ def of_reservation(reservation: Reservation, operation: str, now: datetime) -> d
     found = _hard_slots(reservation, operation, book, now)
     if not found:
         return {}
-    rows = Balance.objects.filter(pk__in=found, limit__isnull=False).values_list(
-        "pk", "limit", "used", "held"
-    )
     shares = [
         (_share(limit, used + held), pk, limit, limit - used - held)
-        for pk, limit, used, held in rows
+        for pk, limit, used, held in rows_of(connection, SQL.format(ids=",".join(map(str, found))))
         if limit is not None
     ]
     if not shares:
