@@ -12,8 +12,9 @@ from accounts.errors import DomainError, Invalid
 from accounts.models import Account, User
 from billing.models import Plan, PlanChange, PlanLimit, Subscription
 from usage import limits, windows
-from usage.balances import lock, stored_neighbours
+from usage.balances import lock, store_window, stored_neighbours
 from usage.limits import Phase, PlanQuota, Rates
+from usage.models import WindowKind
 from usage.windows import Span
 
 DEMO_NOTICE = (
@@ -84,7 +85,7 @@ def anchor_of(subscription: Subscription) -> date:
 def period_of(subscription: Subscription, now: datetime) -> Span:
     """The billing period that an instant falls into: the stored one, else the one it would be."""
     plan = plan_in_force(subscription, now)
-    kind = windows.kind_of("billing_period", months_of(plan))
+    kind = windows.kind_of(WindowKind.BILLING_PERIOD, months_of(plan))
     account = subscription.account
     before, after = stored_neighbours(account.pk, kind, now)
     anchor = limits.anchor_day(account, anchor_of(subscription))
@@ -209,7 +210,10 @@ def write_quotas(subscription: Subscription, now: datetime) -> None:
     rates = Rates(in_force.requests_per_minute, in_force.tokens_per_minute)
     # Read before the limits are: a plan that is edited meanwhile is written again.
     revision = plan.revision
-    limits.write_plan(subscription.account_id, phases, rates, anchor_of(subscription), now)
+    account = subscription.account
+    limits.write_plan(account.pk, phases, rates, anchor_of(subscription), now)
+    kind = windows.kind_of(WindowKind.BILLING_PERIOD, months_of(in_force))
+    store_window(account.pk, kind, now, limits.anchor_day(account, anchor_of(subscription)))
     Subscription.objects.filter(pk=subscription.pk).update(applied_revision=revision)
 
 

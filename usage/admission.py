@@ -291,7 +291,8 @@ class Room:
 
     def __init__(self, moves: Iterable[Move], book: PriceBook, now: datetime) -> None:
         ids = {pk for move in moves for pk in (move.balance_id, move.also) if pk}
-        rows = Balance.objects.filter(pk__in=ids)
+        rows = list(Balance.objects.filter(pk__in=ids))
+        self._limit = {row.pk: row.limit or 0 for row in rows}
         self._left = {row.pk: None if row.limit is None else row.limit - row.used - row.held for row in rows}
         self._used = {row.pk: row.used for row in rows}
         self.book = book
@@ -306,7 +307,8 @@ class Room:
                 left = self._left.get(pk)
                 if window is not None and left is not None and move.amount > left:
                     meter = self.book.meters_by_id[move.slot.key.meter_id]
-                    return refusals.used_up(meter, move.slot, window, self._used[pk], left, self.now)
+                    state = (self._limit[pk], self._used[pk], left)
+                    return refusals.used_up(meter, move.slot, window, *state, self.now)
         for move in moves:
             left = self._left.get(move.balance_id)
             if left is not None:

@@ -54,6 +54,14 @@ def open_windows(account_id: int, needs: Iterable[Need], now: datetime) -> None:
         moved(account_id)
 
 
+def store_window(account_id: int, kind: Kind, at: datetime, anchor: date) -> None:
+    """Store the window that an instant falls into, so that a changed zone does not move it any more.
+
+    The account must be locked.
+    """
+    _window(Account.objects.get(pk=account_id), kind, at, anchor)
+
+
 def _window(account: Account, kind: Kind, at: datetime, anchor: date) -> Window:
     before, after = stored_neighbours(account.pk, kind, at)
     if before is not None and at in before:

@@ -24,15 +24,14 @@ UNPRICED = "unpriced"
 
 
 def used_up(
-    meter: MeterEntry, slot: Slot, window: StoredWindow, used: int, left: int, now: datetime
+    meter: MeterEntry, slot: Slot, window: StoredWindow, limit: int, used: int, left: int, now: datetime
 ) -> DomainError:
     """The refusal of a quota that has no room (api.md, Quotas).
 
     Args:
-        used, left: of its balance, in the meter's places; what is held is in neither.
+        limit, used, left: of its balance, in the meter's places; what is held is in neither of the last.
     """
     word = ADJECTIVES[slot.key.kind]
-    limit = slot.limit or 0
     status = settings.QUOTA_REFUSED_STATUS if limit else 403
     extra: dict[str, Any] = {
         "meter": meter.slug,

@@ -33,6 +33,7 @@ from usage.insertion import Outcome, lines_text
 from usage.locks import Locked, lock_accounts, lock_alone
 from usage.models import Hold, Reservation, Status
 from usage.price_book import PriceBook
+from usage.quota_state import Slot
 from usage.quota_status import MeterStatus
 from usage.rating import rate_all
 
@@ -128,20 +129,21 @@ def check(event: Event, caller: Caller) -> Checked:
     state = quota_state.fresh(entry.account_id, now)
     slots = admission.slots_of(entry, state, book)
     meters = quota_status.of_quotas(entry.account, now, book, slots)
-    asked = {}
+    asked: dict[Slot, int] = {}
+    unpriced: set[Slot] = set()
     for slot in slots:
         meter = book.meters_by_id[slot.key.meter_id]
+        asked[slot] = admission.amount_of(entry, meter, book)
         try:
             if slot.is_hard:
                 admission.check_asked(entry, meter, slot, book)
         except DomainError as error:
             if error.error != refusals.UNPRICED:
                 raise
-            return Checked(False, meters)
-        asked[slot] = admission.amount_of(entry, meter, book)
-    meters = [m for m in meters if m.slot and (m.slot.limit == 0 or asked.get(m.slot))]
-    fits = [not m.slot.is_hard or asked.get(m.slot, 0) <= (m.remaining or 0) for m in meters if m.slot]
-    return Checked(all(fits), meters)
+            unpriced.add(slot)
+    meters = [m for m in meters if m.slot and (m.slot in unpriced or asked[m.slot])]
+    fits = [not m.slot.is_hard or asked[m.slot] <= (m.remaining or 0) for m in meters if m.slot]
+    return Checked(all(fits) and not unpriced, meters)
 
 
 def reserve(
@@ -165,6 +167,9 @@ def reserve(
     entry = _announced(event, caller, now)
     request_hash = event_hash(idempotency_key, NAMESPACE) if idempotency_key else secrets.token_bytes(16)
     reservation = _row(entry, request_hash, now, ttl_seconds)
+    known = _known(reservation) if idempotency_key else None
+    if known is not None:
+        return known  # whatever prices and quotas say by now
     book = price_books.remembered()
     for _ in range(TRIES):
         permission = _prepare(entry, now, book)
@@ -301,8 +306,19 @@ def _insert(reservation: Reservation) -> Reservation | None:
     if new_id is not None:
         reservation.pk = new_id
         return None
-    known = Reservation.objects.get(account_id=reservation.account_id, request_hash=reservation.request_hash)
-    if known.content_hash != reservation.content_hash:
+    return _known(reservation)
+
+
+def _known(reservation: Reservation) -> Reservation | None:
+    """The reservation that was made with the same Idempotency-Key, if there is one.
+
+    Raises:
+        DomainError: 409 when that one has other content.
+    """
+    known = Reservation.objects.filter(
+        account_id=reservation.account_id, request_hash=reservation.request_hash
+    ).first()
+    if known is not None and known.content_hash != reservation.content_hash:
         message = "This Idempotency-Key was sent with another content."
         raise DomainError("conflict", message, 409, "Idempotency-Key")
     return known
@@ -359,9 +375,8 @@ def settle(reservation: Reservation, event: Event, caller: Caller, now: datetime
     Returns:
         The outcome of recording; settled again with the same content, that of a duplicate.
     """
-    account = Account.objects.get(pk=reservation.account_id)
     if caller.is_service and event.account is None:
-        event.account = account.public_id
+        event.account = Account.objects.get(pk=reservation.account_id).public_id
     if event.event_id is None:
         event.event_id = f"res_{reservation.pk}"
     return record_events([event], caller, now=now, settlement=Settlement(reservation.pk))[0]
