@@ -44,6 +44,7 @@ from usage.rating import rate_all
 from usage.rollups import Fact, Totals
 
 TRIES = 12  # while the catalogue or the account's quotas keep changing
+HOPEFUL_TRIES = 3  # of them without locking everybody else out
 
 
 class MovedError(Exception):
@@ -186,23 +187,34 @@ class Store:
     def store(self, entries: list[Entry]) -> list[Outcome]:
         """Rate and store sorted entries."""
         book = price_books.remembered()
-        for _ in range(TRIES):
-            ready, unratable = rate_all(entries, book)
-            if unratable and book.version != price_books.stored_version():
-                book = price_books.reload()  # what the old catalogue refuses, the new one may allow
-                continue
-            refused = [Outcome(entry.index, entry.event_id, error) for entry, error in unratable]
+        for attempt in range(TRIES):
             try:
-                ready, states = self._permitted(ready, refused, book)
-                if not ready:
-                    return refused
-                return refused + self._stored_somehow(ready, book, states)
+                if attempt < HOPEFUL_TRIES:
+                    return self._attempt(entries, book)
+                return retrying.run(partial(self._attempt_alone, entries))
             except MovedError:
                 book = price_books.reload()
                 entries = _refresh_accounts(entries)
-            except TotalTooLargeError:
-                return refused + self._store_apart(ready)
         raise retrying.away()
+
+    def _attempt(self, entries: list[Entry], book: PriceBook) -> list[Outcome]:
+        """Store by what is remembered; MovedError says that it was no longer true."""
+        ready, unratable = rate_all(entries, book)
+        if unratable and book.version != price_books.stored_version():
+            raise MovedError  # what the old catalogue refuses, the new one may allow
+        refused = [Outcome(entry.index, entry.event_id, error) for entry, error in unratable]
+        try:
+            ready, states = self._permitted(ready, refused, book)
+            return refused + (self._stored_somehow(ready, book, states) if ready else [])
+        except TotalTooLargeError:
+            return refused + self._store_apart(ready)
+
+    def _attempt_alone(self, entries: list[Entry]) -> list[Outcome]:
+        """The same with the accounts locked for everybody else, where their quotas keep changing."""
+        with transaction.atomic():
+            for account_id in sorted({entry.account_id for entry in entries}):
+                lock_alone(account_id)
+            return self._attempt(_refresh_accounts(entries), price_books.current())
 
     def _permitted(
         self, ready: list[Entry], refused: list[Outcome], book: PriceBook

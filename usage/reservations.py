@@ -28,7 +28,7 @@ from usage.entries import Entry, checked
 from usage.events import Announcement, Event, event_hash
 from usage.fields import COST_PLACES, scale_down, scale_up
 from usage.holds import Settlement
-from usage.ingestion import TRIES, record_events
+from usage.ingestion import HOPEFUL_TRIES, TRIES, record_events
 from usage.insertion import Outcome, lines_text
 from usage.locks import Locked, lock_accounts, lock_alone
 from usage.models import Hold, Reservation, Status
@@ -171,21 +171,41 @@ def reserve(
     if known is not None:
         return known  # whatever prices and quotas say by now
     book = price_books.remembered()
-    for _ in range(TRIES):
-        permission = _prepare(entry, now, book)
-        _fill(reservation, entry)
+    for attempt in range(TRIES):
         try:
-            answer = _ask(reservation, permission)
+            if attempt < HOPEFUL_TRIES:
+                answer = _attempt(reservation, entry, book, now)
+            else:
+                answer = retrying.run(partial(_attempt_alone, reservation, entry, now))
         except _MovedError:
             book = price_books.reload()
-            quota_state.forget([entry.account_id])
-            entry.account = Account.objects.filter(pk=entry.account_id).first() or entry.account
+            _refresh(entry)
             continue
         if isinstance(answer, Reservation):
             return answer
         count_refusal(entry, now)
         raise answer
     raise retrying.away()
+
+
+def _attempt(reservation: Reservation, entry: Entry, book: PriceBook, now: datetime) -> Answer:
+    """Reserve by what is remembered; _MovedError says that it was no longer true."""
+    permission = _prepare(entry, now, book)
+    _fill(reservation, entry)
+    return _ask(reservation, permission)
+
+
+def _attempt_alone(reservation: Reservation, entry: Entry, now: datetime) -> Answer:
+    """The same with the account locked for everybody else, where its quotas keep changing."""
+    with transaction.atomic():
+        lock_alone(entry.account_id)
+        _refresh(entry)
+        return _attempt(reservation, entry, price_books.current(), now)
+
+
+def _refresh(entry: Entry) -> None:
+    quota_state.forget([entry.account_id])
+    entry.account = Account.objects.filter(pk=entry.account_id).first() or entry.account
 
 
 def _ask(reservation: Reservation, permission: Permission) -> Answer:
