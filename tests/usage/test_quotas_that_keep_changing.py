@@ -18,7 +18,8 @@ IMAGE = {"operation": "image_generation", "quantities": {"output_images": 1}}
 def restless(acme: Account, monkeypatch: pytest.MonkeyPatch) -> Account:
     """Somebody sets another limit after every look at its quotas, until the account is locked."""
     meter = Meter.objects.get(slug="image_generations")
-    look, is_locked = admission.prepare, []
+    look = admission.prepare
+    is_locked: list[int] = []
 
     def prepare(*args: Any, **kwargs: Any) -> Any:
         states = look(*args, **kwargs)
