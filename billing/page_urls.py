@@ -1,4 +1,4 @@
-"""Pages under /settings/: one list, in the order of the tabs (templates/settings/base.html)."""
+"""Pages under /settings/, in the order of the tabs (templates/settings/base.html), and the upgrade page."""
 
 from django.urls import path
 
@@ -10,4 +10,5 @@ urlpatterns = [
     path("settings/profile/", accounts_views.profile, name="settings_profile"),
     path("settings/account/", views.account, name="settings_account"),
     path("settings/keys/", accounts_views.keys, name="settings_keys"),
+    path("upgrade/", views.upgrade, name="upgrade"),
 ]

@@ -12,7 +12,7 @@ from accounts import references
 from accounts.forms import AccountForm
 from accounts.models import Member
 from accounts.pages import AccountRequest, account_page, managers_change
-from billing import usage_page
+from billing import upgrade_page, usage_page
 from usage import formatting, price_book
 
 MEMBERS_AT_MOST = 100
@@ -30,6 +30,14 @@ def usage(request: AccountRequest) -> HttpResponse:
     """Usage & Costs: plan, cost, meters, operations, cost per day, and the last calls."""
     context = {"page": usage_page.load(request.account), "base_url": base_url(request)}
     return render(request, "settings/usage.html", context)
+
+
+@require_GET
+@account_page
+def upgrade(request: AccountRequest) -> HttpResponse:
+    """Plans side by side; a refusal's `upgrade_url` leads here and names the meter that ran out."""
+    context = {"page": upgrade_page.load(request.account, request.GET.get("meter"))}
+    return render(request, "settings/upgrade.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

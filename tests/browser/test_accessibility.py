@@ -71,6 +71,9 @@ def test_axe_finds_nothing_in_a_busy_account(
         page.goto(f"/settings/{tab}/")
         assert (tab, violations(page)) == (tab, [])
         assert (tab, width_beyond_the_screen(page)) == (tab, 0)
+    page.goto("/upgrade/?meter=image_generations")
+    assert violations(page) == []
+    assert width_beyond_the_screen(page) == 0
 
 
 @pytest.mark.parametrize("screen", SCREENS)
