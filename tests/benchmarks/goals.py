@@ -75,7 +75,7 @@ THOUSANDS: dict[type[c.Contestant], float] = {
     g.AmongMany: 2.4,
     g.AmongFew: 2.4,
 }
-WIDTHS = "{:<5}{:<40}{:<38}{:>7} {:>7} {:>7}  {:>6} {:>7}  {}"
+WIDTHS = "{:<5}{:<42}{:<38}{:>7} {:>7} {:>7}  {:>6} {:>7}  {}"
 
 
 def print_goals(goals: Sequence[Goal], runs: Runs, heading: str) -> None:
