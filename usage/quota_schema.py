@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers as s
 
-from usage.schema import ACCOUNT, Problem, UsageEvent, UsageRecord, problems
+from usage.schema import ACCOUNT, USED_UP, UsageEvent, UsageRecord, problems
 
 
 class MeterState(s.Serializer):
@@ -43,21 +43,6 @@ class HeldRoom(s.Serializer):
     meters = MeterState(many=True)
 
 
-class UsedUp(Problem):
-    """A quota that has no room: 429, or 403 where the limit is 0."""
-
-    meter = s.CharField()
-    scope = s.CharField()
-    limit = s.CharField()
-    used = s.CharField()
-    window = s.CharField()
-    resets_at = s.DateTimeField()
-    upgrade_url = s.CharField()
-
-
-USED_UP: dict[Any, Any] = {
-    (status, "application/problem+json"): OpenApiResponse(UsedUp) for status in (403, 429)
-}
 CHECK: dict[str, Any] = {
     "operation_id": "checkQuota",
     "summary": "May this be used now?",

@@ -115,6 +115,21 @@ class Problem(s.Serializer):
     errors = FieldError(many=True, required=False)  # type: ignore[assignment]
 
 
+class UsedUp(Problem):
+    """No permission: 429 where a quota has no room, 403 where its limit is 0 or cost is limited and unknown.
+
+    The other 403 and 429 (a scope, a rate) are problems without these members.
+    """
+
+    meter = s.CharField(required=False)
+    scope = s.CharField(required=False)
+    limit = s.CharField(required=False)
+    used = s.CharField(required=False)
+    window = s.CharField(required=False)
+    resets_at = s.DateTimeField(required=False)
+    upgrade_url = s.CharField(required=False)
+
+
 class Rejection(s.Serializer):
     index = s.IntegerField()
     event_id = s.CharField(allow_null=True)
@@ -192,6 +207,9 @@ def query(name: str, description: str = "", **options: Any) -> OpenApiParameter:
     return OpenApiParameter(name, options.pop("type", str), description=description, **options)
 
 
+USED_UP: dict[Any, Any] = {
+    (status, "application/problem+json"): OpenApiResponse(UsedUp) for status in (403, 429)
+}
 ACCOUNT = query("account", "Service keys: whose usage; acc_…, external id, or a user's e-mail.")
 RANGE = [
     query("from", "First day (2026-11-20, the account's own) or instant."),
@@ -233,7 +251,9 @@ RECORD_USAGE: dict[str, Any] = {
         201: OpenApiResponse(UsageRecord, "Recorded."),
         200: OpenApiResponse(BatchResult, "A batch was taken whole (or one object was recorded before)."),
         207: OpenApiResponse(BatchResult, "Some of a batch was rejected."),
-        **problems(400, 401, 403, 404, 409, 413, 415, 429, 503),
+        (400, "application/json"): OpenApiResponse(BatchResult, "All of a batch was rejected, or the body is malformed."),
+        **problems(400, 401, 404, 409, 413, 415, 503),
+        **USED_UP,
     },
 }
 REVERSE_USAGE: dict[str, Any] = {

@@ -66,7 +66,10 @@ def test_every_endpoint_but_the_public_ones_asks_for_a_key(schema: dict[str, Any
                 assert ("browserSession" in ways) == (operation["operationId"] not in KEYS_ONLY)
 
 
-KEYS_ONLY = ("recordUsage", "reverseUsage", "createCampaign", "archiveCampaign", "restoreCampaign")
+KEYS_ONLY = (
+    *("recordUsage", "reverseUsage", "createCampaign", "archiveCampaign", "restoreCampaign"),
+    *("checkQuota", "reserveQuota", "settleReservation", "releaseReservation"),
+)
 
 
 def test_every_operation_has_an_id_and_a_summary_of_its_own(schema: dict[str, Any]) -> None:
