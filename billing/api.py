@@ -18,13 +18,14 @@ from accounts.models import Account
 from billing import analytics, schema
 from billing.models import Plan
 from billing.plans import notice_of, period_of, plan_in_force, subscription_of
-from usage import campaigns, events, parameters, queries, quota_status
+from usage import campaigns, events, parameters, queries
 from usage import price_book as price_books
 from usage.costs import total
 from usage.estimates import estimate
 from usage.fields import amount_text
 from usage.models import PricingConfig
 from usage.parsers import JSON, read_body, sent_as
+from usage.quotas import status as quota_status
 from usage.representation import instant_text
 
 

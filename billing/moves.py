@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.models import Account, User
 from billing import plans
 from billing.models import Plan, Subscription
-from usage.balances import lock
+from usage.quotas.balances import lock
 
 MOVED_AT_ONCE = 50
 

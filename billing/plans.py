@@ -11,11 +11,11 @@ from accounts import audit
 from accounts.errors import DomainError, Invalid
 from accounts.models import Account, User
 from billing.models import Plan, PlanChange, PlanLimit, Subscription
-from usage import limits, windows
-from usage.balances import lock, store_window, stored_neighbours
-from usage.limits import Phase, PlanQuota, Rates
 from usage.models import WindowKind
-from usage.windows import Span
+from usage.quotas import limits, windows
+from usage.quotas.balances import lock, store_window, stored_neighbours
+from usage.quotas.limits import Phase, PlanQuota, Rates
+from usage.quotas.windows import Span
 
 DEMO_NOTICE = (
     "🎉 Demo Mode: You have unlimited access to all features."

@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers as s
 
-from usage.quota_schema import MeterState
+from usage.permission.schema import MeterState
 from usage.schema import ACCOUNT, CostLine, Money, UsageEvent, problems, query
 
 

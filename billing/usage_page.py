@@ -10,11 +10,12 @@ from django.utils import timezone
 from accounts.models import Account
 from billing.models import Plan
 from billing.plans import notice_of, plan_in_force, subscription_of
-from usage import charts, formatting, queries, quota_status
+from usage import charts, formatting, queries
 from usage.costs import Cost
 from usage.price_book import PriceBook
 from usage.queries import OperationTotal, Summary
-from usage.quota_status import MeterStatus
+from usage.quotas import status as quota_status
+from usage.quotas.status import MeterStatus
 
 CALLS = 10
 

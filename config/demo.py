@@ -22,8 +22,9 @@ from tqdm import tqdm
 from accounts import keys
 from accounts.lifecycle import open_business_account
 from accounts.models import Account, Key, Member, User
-from usage import limits, replay
+from usage import replay
 from usage.models import Meter, Quota, Replay
+from usage.quotas import limits
 from usage.representation import instant_text
 
 TRACE = Path(replay.__file__).parent / "data" / "azure_llm_2023_conv.csv"

@@ -193,7 +193,7 @@ REST_FRAMEWORK = {
         "accounts.authentication.BrowserSession",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.HasScope"],
-    "DEFAULT_THROTTLE_CLASSES": ["usage.throttling.PerMinute"],
+    "DEFAULT_THROTTLE_CLASSES": ["usage.rates.throttling.PerMinute"],
     "DEFAULT_RENDERER_CLASSES": ["config.api.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["usage.parsers.JSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.api.JSONOnly",

@@ -11,7 +11,7 @@ from config.views import Docs, Health, Schema, unknown_endpoint
 api: list[Any] = [
     path("usage/", include("usage.urls")),  # first: nothing is asked for as often as to record
     path("", include("billing.urls")),
-    path("quotas/", include("usage.quota_urls")),
+    path("quotas/", include("usage.permission.urls")),
     path("schema/", Schema.as_view(), name="schema"),
     path("docs/", Docs.as_view(), name="api-docs"),
     path("health/", Health.as_view(), name="health"),

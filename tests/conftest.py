@@ -16,7 +16,11 @@ from django.test import Client
 from accounts import keys, references
 from accounts.lifecycle import open_business_account
 from accounts.models import Account, Member, Permit, User
-from usage import balances, dictionaries, doors, price_book, quota_state, rate_limits, rollups
+from usage import dictionaries, price_book, rollups
+from usage.permission import doors
+from usage.quotas import balances
+from usage.quotas import state as quota_state
+from usage.rates import limits as rate_limits
 
 DATA = Path(__file__).parent / "data"
 

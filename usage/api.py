@@ -22,7 +22,7 @@ from usage.insertion import Outcome
 from usage.models import Record
 from usage.pagination import page_url, parse_cursor, read_page
 from usage.parsers import JSON, NDJSON, read_body, read_object, sent_as
-from usage.rate_tokens import take_recorded_tokens
+from usage.rates.tokens import take_recorded_tokens
 from usage.refusal_rows import represent_entry
 from usage.representation import parse_record_id, read_rows, represent, row_of_entry
 from usage.sessions import SHOWN_AT_MOST, most_active

@@ -10,8 +10,9 @@ class UsageConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.signals import account_being_deleted
-        from usage import checks, ledger, price_book
+        from usage import ledger, price_book
         from usage.fields import register_sqlite_total
+        from usage.permission import checks
 
         connection_created.connect(register_sqlite_total, dispatch_uid="exact_total")
         account_being_deleted.connect(ledger.delete_account, dispatch_uid="usage_ledger")

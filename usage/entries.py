@@ -44,7 +44,7 @@ class Entry:
     cost: int | None = 0
     priced: bool = True
     detail: tuple | None = None
-    moves: tuple = ()  # what it adds to balances (usage.admission)
+    moves: tuple = ()  # what it adds to balances (usage.quotas.admission)
     denial: DomainError | None = None  # why it is not permitted, whatever the balances hold
     refusal: DomainError | None = None  # why it cannot be recorded now, unless it was recorded before
 

@@ -20,12 +20,10 @@ from accounts.errors import DomainError
 from accounts.keys import Caller
 from accounts.models import Account
 from accounts.references import AccountResolver
-from usage import admission, dictionaries, events, holds, one_trip, quota_state, refusals, retrying
+from usage import dictionaries, events, one_trip, retrying
 from usage import price_book as price_books
-from usage.admission import Move, NoRoomError, States
 from usage.bulk import insert_head, row_texts
 from usage.entries import Entry, checked
-from usage.holds import Settlement
 from usage.insertion import (
     DETAIL_COLUMNS,
     RECORD_COLUMNS,
@@ -40,6 +38,10 @@ from usage.insertion import (
 from usage.locks import Locked, lock_accounts, lock_alone
 from usage.models import Record, RecordDetail
 from usage.price_book import PriceBook
+from usage.quotas import admission, holds, refusals
+from usage.quotas import state as quota_state
+from usage.quotas.admission import Move, NoRoomError, States
+from usage.quotas.holds import Settlement
 from usage.rating import rate_all
 from usage.rollups import Fact, Totals
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 from django.db.models import Q
 from django.utils import timezone
 
-from usage import reservations
 from usage.models import Job, Reservation
+from usage.permission import reservations
 from usage.queue import Again, job, scheduled
 
 DONE_KEPT_FOR = timedelta(days=3)

@@ -9,9 +9,8 @@ from django.utils import timezone
 from accounts.append_only import permit
 from accounts.errors import DomainError, Invalid
 from accounts.models import Account
-from usage import admission, balances, retrying
 from usage import price_book as price_books
-from usage.counting import part_of
+from usage import retrying
 from usage.events import event_hash
 from usage.fields import COST_PLACES
 from usage.ingestion import is_overflow
@@ -34,6 +33,8 @@ from usage.models import (
     Terms,
     Window,
 )
+from usage.quotas import admission, balances
+from usage.quotas.counting import part_of
 from usage.rollups import Fact, Totals
 
 REASON_AT_MOST = 2_000

@@ -27,9 +27,10 @@ from rest_framework.views import APIView
 from accounts.authentication import caller_of_any
 from accounts.errors import DomainError
 from accounts.problems import problem_response
-from usage import metered_request, rate_limits
-from usage.metered_request import Metered
-from usage.metering import Metering, class_of, metered, metering_of
+from usage.permission import metered_request
+from usage.permission.metered_request import Metered
+from usage.permission.metering import Metering, class_of, metered, metering_of
+from usage.rates import limits as rate_limits
 from usage.retrying import away, is_away, is_transient
 
 __all__ = ("Metered", "MeteredRequest", "MeteredViews", "metered")
@@ -81,7 +82,7 @@ def _ask(request: Any, view: Callable, metering: Metering) -> None:
     caller = caller_of_any(request)
     behind = class_of(view)
     if behind is None or not issubclass(behind, APIView):
-        # DRF's views count their requests themselves (usage.throttling).
+        # DRF's views count their requests themselves (usage.rates.throttling).
         setattr(request, RATES, rate_limits.take_request(caller))
     request.metered = metered_request.begin(metering, request, caller)
 

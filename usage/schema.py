@@ -251,7 +251,9 @@ RECORD_USAGE: dict[str, Any] = {
         201: OpenApiResponse(UsageRecord, "Recorded."),
         200: OpenApiResponse(BatchResult, "A batch was taken whole (or one object was recorded before)."),
         207: OpenApiResponse(BatchResult, "Some of a batch was rejected."),
-        (400, "application/json"): OpenApiResponse(BatchResult, "All of a batch was rejected, or the body is malformed."),
+        (400, "application/json"): OpenApiResponse(
+            BatchResult, "All of a batch was rejected, or the body is malformed."
+        ),
         **problems(400, 401, 404, 409, 413, 415, 503),
         **USED_UP,
     },

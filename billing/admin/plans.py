@@ -17,8 +17,8 @@ from accounts.errors import Invalid
 from billing import edits
 from billing.admin import moving
 from billing.models import Plan, PlanLimit
-from usage import limits
 from usage.admin.amounts import EXACT
+from usage.quotas import limits
 
 
 class LimitForm(forms.ModelForm):

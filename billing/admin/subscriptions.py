@@ -20,7 +20,7 @@ from accounts.errors import DomainError
 from billing import plans
 from billing.admin import moving
 from billing.models import Plan, PlanChange, Subscription
-from usage.windows import Span
+from usage.quotas.windows import Span
 
 NOW, AT_END = "now", "at_end"
 CHANGES_SHOWN = 50

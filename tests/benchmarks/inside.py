@@ -48,8 +48,8 @@ def limit(account_id: int, calls: int) -> None:
     from decimal import Decimal
 
     from accounts.models import Account
-    from usage import limits
     from usage.models import Meter
+    from usage.quotas import limits
 
     account, meter = Account.objects.get(pk=account_id), Meter.objects.get(slug="api_calls")
     limits.override(
@@ -66,7 +66,8 @@ def audit(without: Iterable[int]) -> list[str]:
     """The first totals and balances that differ from the ledger."""
     from itertools import chain, islice
 
-    from usage import balances, rollups
+    from usage import rollups
+    from usage.quotas import balances
     from usage.snapshot import consistent
 
     with consistent():

@@ -18,7 +18,7 @@ from accounts.keys import Caller
 from accounts.models import SCOPES, Account, Permit, User
 from billing.models import PlanChange
 from config.admin_site import TASKS
-from usage import ledger, limits, refusals, reservations, schedule
+from usage import ledger, schedule
 from usage.events import Event, decode_announcement
 from usage.ingestion import record_events
 from usage.models import (
@@ -32,7 +32,9 @@ from usage.models import (
     Terms,
     Window,
 )
+from usage.permission import reservations
 from usage.queue import enqueue
+from usage.quotas import limits, refusals
 
 NOT_REGISTERED = {
     Rollup: "its primary key has several columns, which the admin cannot handle",

@@ -8,8 +8,8 @@ from accounts.models import Account, User
 from billing.models import Plan
 from billing.plans import change_plan
 from tests.conftest import Api
-from usage import limits
 from usage.models import Meter
+from usage.quotas import limits
 
 
 def page(client: Client, user: User, query: str = "") -> str:

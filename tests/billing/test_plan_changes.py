@@ -51,7 +51,7 @@ def test_an_account_whose_quotas_cannot_be_written_is_not_opened(
     def fail(*_: object) -> None:
         raise RuntimeError("no room on the disk")
 
-    monkeypatch.setattr("usage.limits.write_plan", fail)
+    monkeypatch.setattr("usage.quotas.limits.write_plan", fail)
 
     with pytest.raises(RuntimeError):
         open_business_account("Acme")
@@ -90,7 +90,7 @@ def test_quotas_change_with_the_plan_or_not_at_all(
         raise RuntimeError("no room on the disk")
 
     with monkeypatch.context() as broken:
-        broken.setattr("usage.balances.follow_quotas", fail)
+        broken.setattr("usage.quotas.balances.follow_quotas", fail)
         with pytest.raises(RuntimeError):
             change(acme, "free")
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from billing.models import Plan, PlanLimit
 from usage.models import Meter, PricingConfig, Rate, Unit
-from usage.windows import Span
+from usage.quotas.windows import Span
 
 PRICE = Decimal("0.25")  # of one request, whatever the operation
 

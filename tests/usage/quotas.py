@@ -6,8 +6,8 @@ from typing import Any
 
 from accounts.models import Account
 from tests.conftest import Api
-from usage import limits
 from usage.models import Enforcement, Meter, Quota, Scope
+from usage.quotas import limits
 
 
 def limit(

@@ -12,9 +12,11 @@ from django.utils import timezone
 from accounts.keys import Caller
 from accounts.models import SCOPES, Account, AuditEntry, User
 from tests.conftest import Api
-from usage import jobs, limits, refusals, reservations
+from usage import jobs
 from usage.events import decode_announcement
 from usage.models import Balance, Meter, Operation, Refusal, Reservation
+from usage.permission import reservations
+from usage.quotas import limits, refusals
 
 BALANCES, RESERVATIONS, REFUSALS = (f"/admin/usage/{name}/" for name in ("balance", "reservation", "refusal"))
 

@@ -6,8 +6,8 @@ import pytest
 from django.test import Client
 
 from accounts.models import Account, User
-from usage import limits
 from usage.models import Meter, Unit
+from usage.quotas import limits
 
 ADD = "/admin/usage/meter/add/"
 

@@ -11,8 +11,8 @@ from django.utils import timezone
 from accounts import keys
 from accounts.lifecycle import open_business_account
 from accounts.models import Account, AuditEntry, User
-from usage import limits
 from usage.models import Campaign, Meter, Quota, Scope
+from usage.quotas import limits
 
 LIST = "/admin/usage/quota/"
 

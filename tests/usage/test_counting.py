@@ -15,12 +15,13 @@ from accounts.keys import Caller
 from accounts.lifecycle import open_business_account
 from accounts.models import Account, Member, User
 from tests.conftest import Api
-from usage import counting, events, ledger
+from usage import events, ledger
 from usage import price_book as price_books
-from usage.counting import Counted
 from usage.ingestion import record_events
 from usage.models import Campaign, Meter, Record, Status, Unit
-from usage.windows import Span, midnight
+from usage.quotas import counting
+from usage.quotas.counting import Counted
+from usage.quotas.windows import Span, midnight
 
 pytestmark = pytest.mark.usefixtures("totals_agree")
 

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from accounts.models import Account
 from tests.conftest import Api
-from usage import limits
 from usage.models import Meter, Record, Refusal, Reservation
+from usage.quotas import limits
 
 pytestmark = pytest.mark.usefixtures("totals_agree")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.usage import metered_views
-from usage import checks
+from usage.permission import checks
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 

@@ -15,8 +15,9 @@ from tests.config.test_problems import assert_problem
 from tests.conftest import Api
 from tests.usage import metered_views
 from tests.usage.test_metered_views import Caller, allow, balance, recorded, states
-from usage import quota_headers, reservations
 from usage.models import Record, Reservation
+from usage.permission import headers as quota_headers
+from usage.permission import reservations
 from usage.retrying import away
 
 pytestmark = pytest.mark.usefixtures("totals_agree")

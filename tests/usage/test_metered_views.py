@@ -15,8 +15,9 @@ from accounts.models import Account, User
 from tests.config.test_problems import assert_problem
 from tests.usage import metered_views
 from tests.usage.price_list import add_price
-from usage import limits, price_book
+from usage import price_book
 from usage.models import Balance, Hold, Meter, Operation, Record, Refusal, Reservation, Scope, Status
+from usage.quotas import limits
 from usage.representation import quantities_of, read_rows
 
 pytestmark = pytest.mark.usefixtures("totals_agree")

@@ -17,9 +17,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from tests.usage import metered_views
-from usage import checks
 from usage.middleware import metered
 from usage.models import Meter, Operation
+from usage.permission import checks
 
 OURS, THEIRS = checks.MIDDLEWARE, checks.AUTHENTICATION
 

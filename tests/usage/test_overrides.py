@@ -14,8 +14,8 @@ from billing.models import Plan
 from billing.plans import change_plan
 from tests.conftest import Api
 from tests.usage.quotas import held, limit, meter, meters, release, statuses
-from usage import limits
 from usage.models import Balance, Campaign, Meter, Quota
+from usage.quotas import limits
 
 pytestmark = pytest.mark.usefixtures("totals_agree")
 

@@ -8,8 +8,9 @@ from django.utils import timezone
 
 from accounts.models import Account
 from tests.usage.quotas import limit
-from usage import price_book, quota_state
+from usage import price_book
 from usage.models import Meter
+from usage.quotas import state as quota_state
 
 
 def test_an_old_and_a_new_catalogue_are_used_side_by_side(acme: Account) -> None:

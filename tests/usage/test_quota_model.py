@@ -43,7 +43,7 @@ from tests.usage.quota_model import (
     Usage,
     add_catalogue,
 )
-from usage import balances, ledger, limits, price_book, quota_status, reservations, rollups
+from usage import ledger, price_book, rollups
 from usage.events import Announcement, decode_announcement, decode_one
 from usage.ingestion import record_events
 from usage.models import (
@@ -57,8 +57,11 @@ from usage.models import (
     Scope,
     Window,
 )
+from usage.permission import reservations
+from usage.quotas import balances, limits
+from usage.quotas import status as quota_status
+from usage.quotas.windows import Span, kind_of
 from usage.snapshot import consistent
-from usage.windows import Span, kind_of
 
 EXAMPLES = 6
 STEPS = 40

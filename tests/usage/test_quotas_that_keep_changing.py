@@ -7,8 +7,10 @@ import pytest
 
 from accounts.models import Account
 from tests.conftest import Api
-from usage import admission, ingestion, limits, locks, reservations
+from usage import ingestion, locks
 from usage.models import Meter, Record, Reservation
+from usage.permission import reservations
+from usage.quotas import admission, limits
 
 pytestmark = pytest.mark.usefixtures("totals_agree")
 IMAGE = {"operation": "image_generation", "quantities": {"output_images": 1}}

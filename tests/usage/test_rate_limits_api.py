@@ -12,8 +12,9 @@ from django.test import Client
 from accounts import keys
 from accounts.models import Account, Key, User
 from tests.conftest import Api
-from usage import rate_limits, rate_stores
 from usage.models import Operation, Record, Terms
+from usage.rates import limits as rate_limits
+from usage.rates import stores as rate_stores
 
 SPOOFED = (
     "X-Forwarded-For",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage.rate_window import GROUP_NS, MINUTE_NS, Window
+from usage.rates.window import GROUP_NS, MINUTE_NS, Window
 
 S = 10**9
 PAUSES = st.one_of(

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.redis_server import RedisServer, private_redis
-from usage import rate_stores
-from usage.rate_redis import NS_IN_US, PREFIX, SCRIPT, InRedis
-from usage.rate_stores import Bucket, Held, InProcess, Store, WithFallback
-from usage.rate_window import GROUP_NS, MINUTE_NS
+from usage.rates import stores as rate_stores
+from usage.rates.redis import NS_IN_US, PREFIX, SCRIPT, InRedis
+from usage.rates.stores import Bucket, Held, InProcess, Store, WithFallback
+from usage.rates.window import GROUP_NS, MINUTE_NS
 
 pytestmark = pytest.mark.xdist_group("redis")
 SPAWN = multiprocessing.get_context("spawn")

@@ -10,8 +10,8 @@ from accounts import keys
 from accounts.models import Account
 from tests.config.test_problems import assert_problem
 from tests.conftest import Api
-from usage import limits
 from usage.models import Meter
+from usage.quotas import limits
 
 pytestmark = pytest.mark.usefixtures("totals_agree")
 PATHS = ["usage/", "quotas/reservations/"]

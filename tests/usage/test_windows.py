@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from usage.windows import DAY_SHORTER_BY, NOMINAL, ZONES_APART, Kind, Span, kind_of, midnight, nominal, place
+from usage.quotas.windows import (
+    DAY_SHORTER_BY,
+    NOMINAL,
+    ZONES_APART,
+    Kind,
+    Span,
+    kind_of,
+    midnight,
+    nominal,
+    place,
+)
 
 ZONES = [
     "UTC",

@@ -13,12 +13,13 @@ from unfold.decorators import display
 
 from accounts.admin.base import ViewOnly
 from accounts.admin.display import NONE, number
-from usage import formatting, limits
+from usage import formatting
 from usage.admin.around import OfAnAccount
 from usage.admin.bars import bar
 from usage.admin.limited import Scopes, amount
 from usage.fields import round_half_even
 from usage.models import Balance
+from usage.quotas import limits
 from usage.representation import instant_text
 
 

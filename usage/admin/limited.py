@@ -11,11 +11,11 @@ from unfold.decorators import display
 
 from accounts.admin.base import TollgateAdmin, TollgateList
 from accounts.admin.display import badge, number
-from usage import limits, scopes
 from usage.admin.around import OfAnAccount
 from usage.admin.ledger_search import matching_accounts
 from usage.models import Enforcement, Meter, Scope
-from usage.scopes import Scoped
+from usage.quotas import limits, scopes
+from usage.quotas.scopes import Scoped
 
 ENFORCEMENTS = {Enforcement.HARD: "plain", Enforcement.SOFT: "warn", Enforcement.NONE: "plain"}
 PAGES = {

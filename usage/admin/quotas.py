@@ -20,11 +20,11 @@ from accounts.admin.base import AddOnly
 from accounts.admin.display import NONE, badge, linked, moment, moment_column, page_of
 from accounts.admin.fields import REASON_AT_MOST, ReasonForm, UtcDateTimeField
 from accounts.errors import DomainError, Invalid
-from usage import limits, scopes
 from usage.admin.amounts import ExactInput
 from usage.admin.around import OfAnAccount
 from usage.admin.limited import Scopes, amount, enforcement_badge
 from usage.models import Quota, WindowKind
+from usage.quotas import limits, scopes
 
 STATES = {"in force": "good", "to come": "plain", "ended": "plain"}
 ENDED_AT_ONCE = 100

@@ -23,11 +23,11 @@ from accounts.admin.base import ViewOnly
 from accounts.admin.display import NONE, badge, linked, moment, moment_column, number, number_column, page_of
 from accounts.admin.fields import OptionalReasonForm
 from accounts.models import Account, Key
-from usage import reservations
 from usage.admin.around import OfAnAccount, records_link
 from usage.admin.ledger import LocalDayFilter
 from usage.admin.limited import Limited, amount
 from usage.models import Hold, Operation, Refusal, Reservation
+from usage.permission import reservations
 
 RESERVATION_NAME = re.compile(r"res_(\d{1,18})")
 State = Reservation.State

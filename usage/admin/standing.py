@@ -10,11 +10,12 @@ from django.utils.html import format_html
 from accounts.admin.account import Fact, Panel, panels_of_an_account
 from accounts.admin.display import NONE, moment
 from accounts.models import Account
-from usage import formatting, price_book, quota_status
+from usage import formatting, price_book
 from usage.admin.bars import bar
 from usage.admin.reservations import name_refusals, refusal_text
 from usage.models import Refusal
-from usage.quota_status import MeterStatus
+from usage.quotas import status as quota_status
+from usage.quotas.status import MeterStatus
 
 SHOWN = 40
 REFUSALS_SHOWN = 5

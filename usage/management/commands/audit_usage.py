@@ -6,7 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.references import find_account
-from usage import balances, rollups
+from usage import rollups
+from usage.quotas import balances
 from usage.snapshot import consistent
 
 

@@ -11,8 +11,8 @@ from django.utils.dateparse import parse_datetime
 from accounts.errors import DomainError
 from accounts.models import Account
 from accounts.references import find_account
-from usage import limits, scopes
 from usage.models import Enforcement, Meter, Quota, Scope, WindowKind
+from usage.quotas import limits, scopes
 
 ACTOR = "setlimit"
 

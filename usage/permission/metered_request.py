@@ -19,10 +19,12 @@ from django.utils import timezone
 from accounts.errors import DomainError
 from accounts.keys import Caller
 from accounts.references import find_account
-from usage import doors, events, quota_headers, reservations
+from usage import events
 from usage.events import Event
 from usage.ingestion import record_events
-from usage.metering import Metering, Quantities, quantity_texts
+from usage.permission import doors, reservations
+from usage.permission import headers as quota_headers
+from usage.permission.metering import Metering, Quantities, quantity_texts
 from usage.redaction import redact, redact_text
 from usage.representation import instant_text
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from usage.rate_window import MINUTE_NS, Window
+from usage.rates.window import MINUTE_NS, Window
 
 logger = logging.getLogger("tollgate.rates")
 

@@ -14,9 +14,9 @@ from usage.entries import Entry
 from usage.fields import decimal_text
 from usage.models import Campaign, Refusal, Scope
 from usage.price_book import MeterEntry
-from usage.quota_state import Slot, StoredWindow
+from usage.quotas.state import Slot, StoredWindow
+from usage.quotas.windows import ADJECTIVES
 from usage.representation import instant_text
-from usage.windows import ADJECTIVES
 
 RETRY_AFTER_AT_MOST_S = 3600
 ERROR = "usage_limit_exceeded"

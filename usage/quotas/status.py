@@ -8,16 +8,17 @@ from decimal import Decimal
 from django.db.models import Sum
 
 from accounts.models import Account
-from usage import counting, meters, quota_state, refusals
-from usage.balances import announced, stored_neighbours
-from usage.counting import Counted
 from usage.fields import QUANTITY_PLACES, round_half_even, scale_down, scale_up
 from usage.models import Balance, Enforcement, Hold, Reservation, Scope, Status, WindowKind
 from usage.price_book import MeterEntry, PriceBook
 from usage.queries import OperationTotal, month_of, totals_by_operation
-from usage.quota_state import AccountQuotas, Slot, SlotKey
+from usage.quotas import counting, meters, refusals
+from usage.quotas import state as quota_state
+from usage.quotas.balances import announced, stored_neighbours
+from usage.quotas.counting import Counted
+from usage.quotas.state import AccountQuotas, Slot, SlotKey
+from usage.quotas.windows import Kind, Span, nominal, place
 from usage.representation import instant_text
-from usage.windows import Kind, Span, nominal, place
 
 WARNING_FROM = 80  # per cent
 

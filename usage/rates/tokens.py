@@ -11,7 +11,7 @@ from usage import price_book as price_books
 from usage.events import Event, Item
 from usage.fields import QUANTITY_SCALE
 from usage.price_book import PriceBook
-from usage.rate_limits import add_headers, limits_of, take_tokens
+from usage.rates.limits import add_headers, limits_of, take_tokens
 
 
 def take_recorded_tokens(request: Request, items: list[Item]) -> list[Item]:

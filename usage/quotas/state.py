@@ -15,11 +15,11 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import Account
-from usage import meters
-from usage.counting import in_scope
 from usage.models import Balance, Enforcement, Quota, Scope, Terms, Window, WindowKind
 from usage.price_book import PriceBook
-from usage.windows import Kind, Span, kind_of
+from usage.quotas import meters
+from usage.quotas.counting import in_scope
+from usage.quotas.windows import Kind, Span, kind_of
 
 REMEMBERED_AT_MOST = 50_000
 WINDOWS_BACK = timedelta(days=45)  # older ones are loaded when somebody records that far back

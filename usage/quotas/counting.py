@@ -13,12 +13,12 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import Account
-from usage import meters
 from usage.fields import ExactTotal
 from usage.models import Record, Rollup, RollupUnit, Scope, Status
 from usage.price_book import MeterEntry, PriceBook
+from usage.quotas import meters
+from usage.quotas.windows import Span, midnight
 from usage.rollups import read_facts
-from usage.windows import Span, midnight
 
 # The zones farthest ahead of UTC, and farthest behind.
 AHEAD = timedelta(hours=14)

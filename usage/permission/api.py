@@ -12,12 +12,15 @@ from accounts.authentication import KeyAuthentication, caller_of
 from accounts.keys import Caller
 from accounts.models import Account
 from accounts.references import AccountResolver
-from usage import events, quota_schema, rate_limits, reservations
+from usage import events
 from usage import price_book as price_books
 from usage.api import answer_of, idempotency_key
 from usage.models import Reservation
 from usage.parsers import JSON, decode_object, read_body, sent_as
-from usage.rate_tokens import tokens_of
+from usage.permission import reservations
+from usage.permission import schema as quota_schema
+from usage.rates import limits as rate_limits
+from usage.rates.tokens import tokens_of
 from usage.representation import instant_text
 
 

@@ -18,23 +18,26 @@ from accounts.errors import DomainError, NotYours
 from accounts.keys import Caller
 from accounts.models import Account
 from accounts.references import AccountResolver
-from usage import admission, holds, one_trip, quota_state, quota_status, refusals, retrying
+from usage import one_trip, retrying
 from usage import price_book as price_books
-from usage.admission import Move, NoRoomError, States
-from usage.balances import announced
 from usage.bulk import insert_head, insert_new, insert_one, row_texts
-from usage.counting import Counted, share
 from usage.entries import Entry, checked
 from usage.events import Announcement, Event, event_hash
 from usage.fields import COST_PLACES, scale_down, scale_up
-from usage.holds import Settlement
 from usage.ingestion import HOPEFUL_TRIES, TRIES, record_events
 from usage.insertion import Outcome, lines_text
 from usage.locks import Locked, lock_accounts, lock_alone
 from usage.models import Hold, Reservation, Status
 from usage.price_book import PriceBook
-from usage.quota_state import Slot
-from usage.quota_status import MeterStatus
+from usage.quotas import admission, holds, refusals
+from usage.quotas import state as quota_state
+from usage.quotas import status as quota_status
+from usage.quotas.admission import Move, NoRoomError, States
+from usage.quotas.balances import announced
+from usage.quotas.counting import Counted, share
+from usage.quotas.holds import Settlement
+from usage.quotas.state import Slot
+from usage.quotas.status import MeterStatus
 from usage.rating import rate_all
 
 NAMESPACE = ("tollgate", "reservation")

@@ -14,15 +14,16 @@ from django.db.models import F, Sum
 from django.utils import timezone
 
 from accounts.models import Account
-from usage import counting, quota_state
 from usage import price_book as price_books
-from usage.counting import Counted, Part
 from usage.fields import COST_PLACES
 from usage.models import Balance, Hold, Quota, Record, Reservation, Window
 from usage.price_book import PriceBook
-from usage.quota_state import SlotKey, slots_at
+from usage.quotas import counting
+from usage.quotas import state as quota_state
+from usage.quotas.counting import Counted, Part
+from usage.quotas.state import SlotKey, slots_at
+from usage.quotas.windows import Kind, Span, place
 from usage.rollups import read_facts
-from usage.windows import Kind, Span, place
 
 Need = tuple[Kind, datetime]  # a window of this kind, at this instant
 

@@ -16,9 +16,9 @@ from django.utils import timezone
 from accounts import audit
 from accounts.errors import Invalid, NotYours
 from accounts.models import Account, Key, User
-from usage import balances
 from usage.fields import scale_down, scale_up
 from usage.models import Campaign, Enforcement, Meter, Quota, Scope, Terms
+from usage.quotas import balances
 
 Source = Quota.Source
 

@@ -5,7 +5,7 @@ own for a service key, none for a signed-in browser; an empty limit is none. Buc
 ids of keys and accounts alone: no address or header that a client sends has any part in it.
 
 A request that is refused takes nothing. One that was admitted and is then refused for its tokens has
-been a request. `usage.rate_window` says what "a minute" promises, `usage.rate_stores` among whom.
+been a request. `usage.rates.window` says what "a minute" promises, `usage.rates.stores` among whom.
 """
 
 import threading
@@ -18,7 +18,7 @@ from django.conf import settings
 from accounts.errors import DomainError
 from accounts.keys import Caller
 from usage.models import Terms
-from usage.rate_stores import Bucket, Held, InProcess, Store, WithFallback
+from usage.rates.stores import Bucket, Held, InProcess, Store, WithFallback
 
 REMEMBERED_FOR_S = 4.0
 REMEMBERED_AT_MOST = 10_000
@@ -188,7 +188,7 @@ def store() -> Store:
 def _new_store() -> Store:
     if not settings.REDIS_URL:
         return InProcess()
-    from usage.rate_redis import InRedis  # its package is installed only where Redis is used
+    from usage.rates.redis import InRedis  # its package is installed only where Redis is used
 
     return WithFallback(InRedis(settings.REDIS_URL), InRedis.AWAY)
 

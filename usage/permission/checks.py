@@ -9,8 +9,8 @@ from django.db import DatabaseError, InterfaceError
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.views import APIView
 
-from usage.metering import Metering, class_of, metering_of
 from usage.models import Meter, Operation
+from usage.permission.metering import Metering, class_of, metering_of
 
 MIDDLEWARE = "usage.middleware.MeteredViews"
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"

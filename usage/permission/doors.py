@@ -15,12 +15,14 @@ from django.db import connection
 
 from accounts.errors import DomainError
 from accounts.keys import Caller
-from usage import admission, events, reservations
+from usage import events
 from usage.bulk import rows_of
 from usage.events import Event
 from usage.models import Balance
-from usage.reservations import Permission
-from usage.windows import Span
+from usage.permission import reservations
+from usage.permission.reservations import Permission
+from usage.quotas import admission
+from usage.quotas.windows import Span
 
 REMEMBERED_AT_MOST = 10_000
 SQL = (

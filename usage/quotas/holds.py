@@ -11,8 +11,8 @@ from django.db import connection
 from django.db.models import Sum
 
 from accounts.errors import DomainError
-from usage import admission
 from usage.models import Balance, Hold, Record, Reservation
+from usage.quotas import admission
 
 SWEPT_AT_ONCE = 500
 HOLDS = Hold._meta.db_table

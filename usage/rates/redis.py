@@ -1,4 +1,4 @@
-"""Sliding minutes in Redis: `usage.rate_window` once more, as one script over all buckets of a take.
+"""Sliding minutes in Redis: `usage.rates.window` once more, as one script over all buckets of a take.
 
 Redis runs a script alone, so it is atomic among all processes. The time is Redis' own:
 clocks of other machines do not matter. Its numbers are doubles, exact up to 2^53: instants in
@@ -11,8 +11,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from usage.rate_stores import Bucket, Held, Taken
-from usage.rate_window import GROUP_NS, MINUTE_NS
+from usage.rates.stores import Bucket, Held, Taken
+from usage.rates.window import GROUP_NS, MINUTE_NS
 
 PREFIX = "tollgate:rate:"
 ANSWERS_WITHIN_S = 0.25

@@ -13,12 +13,13 @@ from typing import NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from accounts.errors import DomainError, Invalid
-from usage import balances, meters, quota_state, refusals
-from usage.balances import Need
 from usage.entries import Entry
 from usage.models import Balance, Status
 from usage.price_book import MeterEntry, PriceBook
-from usage.quota_state import AccountQuotas, Slot, StoredWindow
+from usage.quotas import balances, meters, refusals
+from usage.quotas import state as quota_state
+from usage.quotas.balances import Need
+from usage.quotas.state import AccountQuotas, Slot, StoredWindow
 
 MOVED_AT_ONCE = 100
 TABLE = Balance._meta.db_table

@@ -7,12 +7,13 @@ from typing import Any
 
 from django.db import connection
 
-from usage import meters, quota_state, refusals
 from usage import price_book as price_books
 from usage.bulk import rows_of
 from usage.models import Balance, Reservation
 from usage.price_book import PriceBook
-from usage.quota_state import Slot, StoredWindow
+from usage.quotas import meters, refusals
+from usage.quotas import state as quota_state
+from usage.quotas.state import Slot, StoredWindow
 
 SQL = f"SELECT id, limit_in_force, used, held FROM {Balance._meta.db_table} WHERE id IN ({{ids}})"
 

@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from accounts.keys import Caller
-from usage import rate_limits
+from usage.rates import limits as rate_limits
 
 if TYPE_CHECKING:  # DRF's views load this module while they are being loaded
     from rest_framework.views import APIView

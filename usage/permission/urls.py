@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from usage import quota_api
+from usage.permission import api as quota_api
 
 urlpatterns = [
     path("check/", quota_api.Check.as_view(), name="check-quota"),

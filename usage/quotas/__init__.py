@@ -1,0 +1,1 @@
+"""What limits usage: windows, balances, admission, and the quotas that plans and people write."""
