@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not is_exact:
         print("LOST, DOUBLED OR OVERSHOT: see goal 10", file=sys.stderr)
         return 1
-    print("\nEvery event is in the ledger once, and every total and balance agrees with it.")
+    if not options.large:  # the large ledgers are not read through: only goal 8's balances were compared
+        print("\nEvery event is in the ledger once, and every total and balance agrees with it.")
     if not options.large and not options.quick:
         print("Goals 8 and 9, with five million records: .venv/bin/python -m tests.benchmarks --large")
     return 0
