@@ -78,6 +78,10 @@ class PlanLimit(models.Model):
     def __str__(self) -> str:
         return f"{self.plan.code}: {self.meter}"
 
+    def clean(self) -> None:
+        if self.limit is not None and self.included is not None and self.limit < self.included:
+            raise ValidationError({"limit": "The limit is less than what is included."})
+
 
 class Subscription(models.Model):
     """The plan that an account is on: exactly one row from the account's birth.

@@ -93,7 +93,7 @@ def test_the_trace_has_gone_through_the_api_to_the_last_decimal(demo: dict[str, 
     current = get(demo, "usage/current/")
 
     assert current["lifetime_cost"] == {"USD": "9.6791325000", "INR": "808.2075637500"}
-    assert current["plan"]["code"] == "pro"
+    assert current["plan"]["code"] == "enterprise"
 
 
 def test_the_banner_names_address_logins_key_and_a_curl_line_that_works(demo: dict[str, Any]) -> None:

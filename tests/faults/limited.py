@@ -14,7 +14,7 @@ OPEN = """
 from decimal import Decimal
 from accounts.keys import make_key
 from accounts.lifecycle import open_business_account
-from usage import limits
+from usage.quotas import limits
 from usage.models import Meter
 account = open_business_account({name!r}, external_id={name!r}, **{fields!r})
 for slug, aggregation, units, operations, window, limit in {meters!r}:
@@ -37,7 +37,7 @@ from django.utils import timezone
 from accounts.models import Account
 from billing import plans
 from billing.models import Plan, PlanLimit
-from usage import balances, limits
+from usage.quotas import balances, limits
 from usage.models import Meter, Quota, Window
 account = Account.objects.get(external_id={name!r})
 """

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 import time_machine
@@ -14,6 +15,8 @@ from tests.usage.quotas import (
     statuses,
     used,
 )
+from usage.models import Meter
+from usage.quotas import limits
 
 pytestmark = pytest.mark.usefixtures("totals_agree")
 
@@ -100,3 +103,14 @@ def test_moving_to_another_zone_brings_no_fresh_day(acme: Account, acme_api: Api
             move((old, new)[hour % 2])
             admitted += statuses(acme_api, 1) == [201]
     assert admitted <= 4  # 72 hours touch four days at most
+
+
+def test_of_several_used_up_limits_the_one_that_lasts_longest_is_named(acme: Account, acme_api: Api) -> None:
+    meter = Meter.objects.get(slug="image_generations")
+    for window in ("calendar_month", "billing_period", "day"):
+        limits.override(acme, meter, Decimal(1), window=window, actor="test", reason="test")
+    acme_api.record(operation="image_generation", quantities={"output_images": 1})
+
+    refused = acme_api.record(operation="image_generation", quantities={"output_images": 1}).json()
+
+    assert refused["window"] == "billing_period"

@@ -19,8 +19,8 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
+from hypothesis.stateful import run_state_machine_as_test as check_machine
 
 from accounts import keys
 from accounts.errors import DomainError
@@ -366,7 +366,7 @@ def indices(rows: list) -> st.SearchStrategy[int]:
 
 @pytest.mark.django_db(transaction=True)
 def test_quotas_admit_and_count_as_a_naive_model_does() -> None:
-    run_state_machine_as_test(
+    check_machine(
         QuotaMachine,
         settings=settings(
             max_examples=EXAMPLES,

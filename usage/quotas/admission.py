@@ -300,19 +300,28 @@ class Room:
         self.now = now
 
     def take(self, moves: Sequence[Move]) -> DomainError | None:
-        """Take all that an entry asks for, or nothing and the refusal."""
-        for move in moves:
-            if not move.must_fit:
-                continue
-            for pk, window in ((move.also, move.also_window), (move.balance_id, move.window)):
-                left = self._left.get(pk)
-                if window is not None and left is not None and move.amount > left:
-                    meter = self.book.meters_by_id[move.slot.key.meter_id]
-                    state = (self._limit[pk], self._used[pk], left)
-                    return refusals.used_up(meter, move.slot, window, *state, self.now)
+        """Take all that an entry asks for, or nothing and the refusal.
+
+        Of several limits that are used up, the refusal names the one that lasts longest.
+        """
+        full = [(move, pk, window) for move in moves for pk, window in self._without_room(move)]
+        if full:
+            move, pk, window = max(full, key=lambda found: found[2].span.end)
+            meter = self.book.meters_by_id[move.slot.key.meter_id]
+            state = (self._limit[pk], self._used[pk], self._left[pk] or 0)
+            return refusals.used_up(meter, move.slot, window, *state, self.now)
         for move in moves:
             left = self._left.get(move.balance_id)
             if left is not None:
                 self._left[move.balance_id] = left - move.amount
             self._used[move.balance_id] = self._used.get(move.balance_id, 0) + move.amount
         return None
+
+    def _without_room(self, move: Move) -> Iterator[tuple[int, StoredWindow]]:
+        """The balances of a move that must fit, and does not."""
+        if not move.must_fit:
+            return
+        for pk, window in ((move.balance_id, move.window), (move.also, move.also_window)):
+            left = self._left.get(pk)
+            if window is not None and left is not None and move.amount > left:
+                yield pk, window
