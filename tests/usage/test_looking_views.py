@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts.models import Account
 from tests.conftest import Api
 from usage.models import Meter, Record, Refusal, Reservation
+from usage.permission import doors
 from usage.quotas import limits
 
 pytestmark = pytest.mark.usefixtures("totals_agree")
@@ -87,6 +88,35 @@ def test_looking_again_costs_one_read(acme: Account, acme_api: Api) -> None:
 
     # The read itself goes to the driver and is not among Django's.
     assert [query["sql"] for query in queries] == []
+
+
+def test_much_room_is_believed_for_a_second_and_little_is_not(
+    acme: Account, acme_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    read = doors.rows_of
+    monkeypatch.setattr(doors, "rows_of", lambda database, sql: reads.append(sql) or read(database, sql))
+    limit(acme, 10)
+    for _ in range(5):
+        assert look(acme_api) == 200
+    assert len(reads) == 1
+
+    acme_api.record(operation="image_generation", quantities={"output_images": 8})
+    with monkeypatch.context() as later:
+        later.setattr(doors, "BELIEVED_FOR_S", 0.0)
+        doors._believed.clear()
+        assert look(acme_api) == 200
+    assert [look(acme_api) for _ in range(3)] == [200] * 3
+    assert len(reads) == 5
+
+
+def test_a_limit_that_this_process_changes_is_heard_of_at_once(acme: Account, acme_api: Api) -> None:
+    limit(acme, 10)
+    assert [look(acme_api) for _ in range(3)] == [200] * 3
+
+    limit(acme, 0)
+
+    assert look(acme_api) == 403
 
 
 def test_such_a_view_cannot_report(acme_api: Api) -> None:

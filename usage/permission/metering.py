@@ -106,8 +106,9 @@ def metered(
         provider, model, variant, campaign: of the record; a callable is asked with the request.
         ttl_seconds: for how long the room is held at most, 1 to 3600; longer than the view takes.
         methods: the HTTP methods that are metered; all, when none is named.
-        hold: False only looks whether there is room, for one read of the database: nothing is held and
-            nothing recorded, because that happens elsewhere. Two requests may both find the last room.
+        hold: False only looks whether there is room, for one read of the database at most: nothing is
+            held and nothing recorded, because that happens elsewhere. Two requests may both find the last
+            room, and what was seen is believed for a second while a fifth of every limit is left.
     """
     if not 1 <= ttl_seconds <= TTL_AT_MOST_S:
         raise ValueError(f"ttl_seconds is 1 to {TTL_AT_MOST_S}, not {ttl_seconds}.")

@@ -159,6 +159,12 @@ def forget_all() -> None:
         _remembered.clear()
 
 
+def holds(account_id: int, revision: int) -> bool:
+    """Whether this process remembers an account as of a revision, and has heard of no later one."""
+    known = _remembered.get(account_id)
+    return known is not None and known.revision == revision
+
+
 def remembered(account_ids: Iterable[int], now: datetime, since: datetime) -> dict[int, AccountQuotas]:
     """The quotas of accounts, loaded where they are not known.
 
