@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import time_machine
@@ -95,7 +96,12 @@ def test_much_room_is_believed_for_a_second_and_little_is_not(
 ) -> None:
     reads: list[str] = []
     read = doors.rows_of
-    monkeypatch.setattr(doors, "rows_of", lambda database, sql: reads.append(sql) or read(database, sql))
+
+    def counted(database: Any, sql: str) -> Any:
+        reads.append(sql)
+        return read(database, sql)
+
+    monkeypatch.setattr(doors, "rows_of", counted)
     limit(acme, 10)
     for _ in range(5):
         assert look(acme_api) == 200
