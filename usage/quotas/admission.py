@@ -7,7 +7,7 @@ none, `in_order` decides entry by entry, with the account locked for everybody e
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -84,6 +84,30 @@ class Step:
     meter: MeterEntry
     window: StoredWindow | None
     balance_id: int | None
+    is_hard: bool
+
+
+class Course(NamedTuple):
+    """What an entry falls under. What occurs in [start, end) finds every current window and balance open."""
+
+    steps: tuple[Step, ...]
+    start: datetime
+    end: datetime
+
+    def is_plain(self, entry: Entry) -> bool:
+        return self.start <= entry.occurred_at < self.end
+
+
+ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+NEVER = ALWAYS[::-1]
+
+
+def course_of(steps: Sequence[Step]) -> Course:
+    spans = [step.window.span for step in steps if step.window is not None and step.balance_id is not None]
+    if len(spans) < len(steps):
+        return Course(tuple(steps), *NEVER)
+    start = max((span.start for span in spans), default=ALWAYS[0])
+    return Course(tuple(steps), start, min((span.end for span in spans), default=ALWAYS[1]))
 
 
 class Courses:
@@ -93,28 +117,33 @@ class Courses:
         self.states = states
         self.book = book
         self.now = now
-        self._known: dict[tuple, tuple[Step, ...]] = {}
+        self._known: dict[tuple, Course] = {}
 
-    def of(self, entry: Entry) -> tuple[Step, ...]:
+    def of(self, entry: Entry) -> Course:
         key = (entry.account_id, entry.event.operation, entry.user_id, entry.campaign_id, entry.key_id)
         course = self._known.get(key)
         if course is None:
             state = self.states.get(entry.account_id)
-            course = self._known[key] = () if state is None else tuple(self._steps(entry, state))
+            steps = [] if state is None else list(self._steps(entry, state))
+            course = self._known[key] = course_of(steps)
         return course
 
     def _steps(self, entry: Entry, state: AccountQuotas) -> Iterator[Step]:
         for slot in slots_of(entry, state, self.book):
             window = state.window_at(slot.key.kind, self.now)
             balance_id = None if window is None else state.balance(slot, window)
-            yield Step(slot, self.book.meters_by_id[slot.key.meter_id], window, balance_id)
+            meter = self.book.meters_by_id[slot.key.meter_id]
+            yield Step(slot, meter, window, balance_id, slot.is_hard)
 
     def missing(self, entry: Entry, guarded: bool) -> Iterator[Need]:
         """The windows that have to be opened for an entry.
 
         Facts need the current one alone: another is counted from the ledger if it is ever asked for.
         """
-        for step in self.of(entry):
+        course = self.of(entry)
+        if course.is_plain(entry):
+            return
+        for step in course.steps:
             kind = step.slot.key.kind
             if step.window is None or step.balance_id is None:
                 yield kind, self.now
@@ -135,24 +164,31 @@ class Courses:
         Raises:
             DomainError: permission cannot be given whatever the balances say.
         """
-        return tuple(self._moves(entry, guarded))
-
-    def _moves(self, entry: Entry, guarded: bool) -> Iterator[Move]:
-        for step in self.of(entry):
-            must_fit = guarded and step.slot.is_hard
+        found = []
+        course = self.of(entry)
+        is_plain = course.is_plain(entry)
+        for step in course.steps:
+            must_fit = guarded and step.is_hard
             if must_fit:
                 check_asked(entry, step.meter, step.slot, self.book)
             amount = amount_of(entry, step.meter, self.book)
-            if not amount:
-                continue
-            window, balance_id = step.window, step.balance_id
-            if window is None or entry.occurred_at not in window.span:
-                window, balance_id = self._then(entry, step)
-                if window is not None and balance_id is not None:
-                    also = (step.balance_id or 0, step.window) if must_fit else (0, None)
-                    yield Move(balance_id, amount, must_fit, step.slot, window, *also)
-            elif balance_id is not None:
-                yield Move(balance_id, amount, must_fit, step.slot, window)
+            if amount and is_plain:
+                # Its window and balance are open: that is what plain means.
+                found.append(Move(step.balance_id, amount, must_fit, step.slot, step.window))  # type: ignore[arg-type]
+            elif amount:
+                found += self._move(entry, step, amount, must_fit)
+        return tuple(found)
+
+    def _move(self, entry: Entry, step: Step, amount: int, must_fit: bool) -> list[Move]:
+        """The move of an entry where windows may differ, or lack; none where nothing is kept."""
+        window, balance_id = step.window, step.balance_id
+        also: tuple[int, StoredWindow | None] = (0, None)
+        if window is None or entry.occurred_at not in window.span:
+            window, balance_id = self._then(entry, step)
+            also = (step.balance_id or 0, step.window) if must_fit else also
+        if window is None or balance_id is None:
+            return []
+        return [Move(balance_id, amount, must_fit, step.slot, window, *also)]
 
 
 def slots_of(entry: Entry, state: AccountQuotas, book: PriceBook) -> Sequence[Slot]:
