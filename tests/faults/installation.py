@@ -126,9 +126,8 @@ class Installation:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, how)
         try:
-            server.wait(15)
-        except subprocess.TimeoutExpired:
-            pass
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(15)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGKILL)
