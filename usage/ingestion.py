@@ -85,19 +85,7 @@ def record_events(
             answers as duplicates when it is sent again.
     """
     now = now or timezone.now()
-    outcomes: dict[int, Outcome] = {}
-    resolver = AccountResolver(caller)
-    entries: list[Entry] = []
-    for index, item in enumerate(items):
-        try:
-            if isinstance(item, DomainError):
-                raise item
-            entries.append(checked(index, item, resolver, now, namespace))
-        except DomainError as error:
-            if error.status >= 500:
-                raise
-            sent_id = error.extra.get("event_id") if isinstance(item, DomainError) else item.event_id
-            outcomes[index] = Outcome(index, sent_id, error)  # type: ignore[arg-type]
+    entries, outcomes = retrying.run(partial(_check_all, items, caller, now, namespace))
     everything = {entry.index: entry for entry in entries}
     outcomes |= {e.index: Outcome(e.index, e.event_id, e.refusal) for e in entries if e.refusal}
     entries = [entry for entry in entries if not entry.refusal]
@@ -113,6 +101,26 @@ def record_events(
     outcomes |= _recognise(failed)
     _count_refusals([everything[o.index] for o in outcomes.values() if _is_refusal(o)], now)
     return [outcomes[index] for index in range(len(items))]
+
+
+def _check_all(
+    items: Sequence[events.Item], caller: Caller, now: datetime, namespace: tuple[str, ...]
+) -> tuple[list[Entry], dict[int, Outcome]]:
+    """The items that keep the rules, and what became of the others; accounts never seen are created."""
+    resolver = AccountResolver(caller)
+    entries: list[Entry] = []
+    outcomes: dict[int, Outcome] = {}
+    for index, item in enumerate(items):
+        try:
+            if isinstance(item, DomainError):
+                raise item
+            entries.append(checked(index, item, resolver, now, namespace))
+        except DomainError as error:
+            if error.status >= 500:
+                raise
+            sent_id = error.extra.get("event_id") if isinstance(item, DomainError) else item.event_id
+            outcomes[index] = Outcome(index, sent_id, error)  # type: ignore[arg-type]
+    return entries, outcomes
 
 
 def _is_refusal(outcome: Outcome) -> bool:

@@ -1,5 +1,6 @@
 """Running a whole transaction again when the database asks for it."""
 
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from accounts.errors import DomainError
 
 T = TypeVar("T")
+logger = logging.getLogger("tollgate.database")
 
 # Deadlock, lock wait timeout, snapshot conflict, node not ready; then no server, and the lost connections.
 AGAIN = frozenset({1213, 1205, 1020, 1047})
@@ -73,5 +75,6 @@ def run(transaction: Callable[[], T]) -> T:
             attempt += 1
             pause = random.uniform(0, min(LONGEST_PAUSE_S, 0.002 * 2**attempt))
             if time.monotonic() + pause >= deadline:
+                logger.warning("gave up a transaction after %s tries: %s", attempt, error)
                 raise away() from error
             time.sleep(pause)
