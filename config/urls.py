@@ -24,6 +24,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("accounts/", include("accounts.urls")),
     path("", include("billing.page_urls")),
+    path("", include("usage.page_urls")),
 ]
 
 handler400 = "config.views.bad_request"

@@ -1,42 +1,18 @@
 """Every page, in both colours, on a phone and on a desktop: axe finds nothing, nothing sticks out."""
 
-from functools import cache
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from accounts import keys
 from accounts.lifecycle import open_business_account
 from accounts.models import Account, User
-from tests.browser.conftest import DESKTOP, PHONE, Visit
+from tests.browser.axe import SCREENS, violations, width_beyond_the_screen
+from tests.browser.conftest import PHONE, Visit
 from tests.conftest import Api
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
 TABS = ("usage", "profile", "account", "keys")
-SCREENS = [
-    pytest.param({"viewport": size, "color_scheme": colours}, id=f"{name}-{colours}")
-    for name, size in (("desktop", DESKTOP), ("phone", PHONE))
-    for colours in ("light", "dark")
-]
-
-
-@cache
-def axe_source() -> str:
-    return AXE.read_text(encoding="utf-8")
-
-
-def violations(page: Page) -> list[str]:
-    """What axe finds, one line each; evaluated from outside, since the page's policy refuses scripts."""
-    page.evaluate(axe_source())
-    found = page.evaluate("async () => (await axe.run()).violations")
-    return [f"{v['id']}: {node['html']}" for v in found for node in v["nodes"]]
-
-
-def width_beyond_the_screen(page: Page) -> int:
-    return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
 
 
 @pytest.fixture
