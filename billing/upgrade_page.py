@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from email.utils import parseaddr
+
+from django.conf import settings
 
 from accounts.models import Account
 from billing.models import Plan, PlanLimit
@@ -44,6 +47,7 @@ class UpgradePage:
     offers: list[Offer]
     current: Plan
     ran_out: MeterEntry | None
+    team: str  # an e-mail address, or "" where none is set
 
 
 def load(account: Account, meter: str | None) -> UpgradePage:
@@ -59,7 +63,13 @@ def load(account: Account, meter: str | None) -> UpgradePage:
         Offer(plan, plan == current, [_allowance(limit, ran_out) for limit in plan.limits.all()])
         for plan in plans
     ]
-    return UpgradePage(offers, current, ran_out)
+    return UpgradePage(offers, current, ran_out, team_address())
+
+
+def team_address() -> str:
+    """Where the team that runs this Tollgate is written to: the sender of its mail."""
+    address = parseaddr(settings.DEFAULT_FROM_EMAIL)[1]
+    return "" if address.endswith("@localhost") else address
 
 
 def _allowance(limit: PlanLimit, ran_out: MeterEntry | None) -> Allowance:

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+from config.documentation import documentation
 from config.views import Docs, Health, Schema, unknown_endpoint
 
 api: list[Any] = [
@@ -22,6 +23,8 @@ urlpatterns = [
     path("api/v1/", include(api)),
     re_path(r"^api(/[\s\S]*)?$", unknown_endpoint),
     path("admin/", admin.site.urls),
+    path("docs/", documentation, name="docs"),
+    path("docs/<slug:slug>/", documentation, name="docs_page"),
     path("accounts/", include("accounts.urls")),
     path("", include("billing.page_urls")),
     path("", include("usage.page_urls")),

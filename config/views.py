@@ -81,7 +81,7 @@ class Docs(SpectacularSwaggerSplitView):
     authentication_classes = []
     permission_classes = []
     url_name = "schema"
-    template_name = "docs/api.html"
+    template_name = "docs/endpoints.html"
 
 
 @csrf_exempt

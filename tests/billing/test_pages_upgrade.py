@@ -1,6 +1,7 @@
 """The upgrade page: plans side by side, the current one marked, the meter that ran out named."""
 
 from decimal import Decimal
+from typing import Any
 
 from django.test import Client
 
@@ -68,3 +69,15 @@ def test_another_account_does_not_exist(client: Client, charlie: User, acme: Acc
     client.force_login(charlie)
 
     assert client.get(f"/upgrade/?account={acme.public_id}").status_code == 404
+
+
+def test_the_page_says_how_the_team_is_reached(
+    client: Client, alice: User, acme: Account, settings: Any
+) -> None:
+    assert "ask the team that runs this Tollgate" in page(client, alice)
+
+    settings.DEFAULT_FROM_EMAIL = "Billing <billing@example.com>"
+
+    html = page(client, alice)
+    assert 'href="mailto:billing@example.com?subject=Plan%20of%20acc_' in html
+    assert "ask the team" not in html

@@ -1,4 +1,4 @@
-"""Metered views of every kind, and their addresses. `generate` and `answer` are the README's examples."""
+"""Metered views of every kind, and their addresses. The documentation shows `generate` and `answer`."""
 
 import time
 from collections.abc import AsyncIterator, Iterator

@@ -28,7 +28,10 @@ function addCopyButton(block) {
     button.textContent = "Copied";
     setTimeout(() => { button.textContent = "Copy"; }, 2000);
   });
-  block.after(button);
+  const frame = document.createElement("div");
+  frame.className = "copyable";
+  block.replaceWith(frame);
+  frame.append(block, button);
 }
 
-if (navigator.clipboard) document.querySelectorAll(".code-block").forEach(addCopyButton);
+if (navigator.clipboard) document.querySelectorAll(".code-block:not(.answer)").forEach(addCopyButton);
