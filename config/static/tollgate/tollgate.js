@@ -31,4 +31,14 @@ function addCopyButton(block) {
   block.after(button);
 }
 
+// A second click would send a form again whose answer is shown once, and the first answer would be lost.
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches(".once")) return;
+  for (const button of event.target.querySelectorAll("button")) setTimeout(() => { button.disabled = true; });
+});
+
+window.addEventListener("pageshow", () => {
+  for (const button of document.querySelectorAll(".once button")) button.disabled = false;
+});
+
 if (navigator.clipboard) document.querySelectorAll(".code-block").forEach(addCopyButton);
