@@ -87,3 +87,7 @@ class RotationForm(ExpiringForm):
         help_text="Long enough to give the new key to everything that uses the old one.",
     )
     field_order = ("overlap", "expires_on", "begins")
+
+    def __init__(self, *args: object, account: Account, **kwargs: object) -> None:
+        super().__init__(*args, account=account, **kwargs)
+        self.fields["expires_on"].label = "Last day of the new key"

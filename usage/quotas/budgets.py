@@ -36,6 +36,7 @@ WINDOWS = {
     WindowKind.WEEK: "week",
     WindowKind.DAY: "day",
 }
+SHORT = {**WINDOWS, WindowKind.CALENDAR_MONTH: "month"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +280,7 @@ class Standing:
 
     @property
     def window(self) -> str:
-        return WINDOWS[WindowKind(self.status.window)]
+        return SHORT[WindowKind(self.status.window)]
 
 
 def standing(
