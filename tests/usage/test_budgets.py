@@ -147,9 +147,7 @@ def test_a_budget_may_hold_over_another_window(
     assert [call(acme_api, 2).status_code, call(acme_api).json()["window"]] == [201, window]
 
 
-def test_a_fact_of_the_team_is_recorded_over_any_budget(
-    acme: Account, alice: User, service_api: Api
-) -> None:
+def test_a_fact_of_the_team_is_recorded_over_any_budget(acme: Account, alice: User, service_api: Api) -> None:
     put(acme, alice, "api_calls", "1")
     assert call(service_api, 5, account=acme.public_id).status_code == 201
 
@@ -210,9 +208,7 @@ def test_a_budget_never_lifts_an_override_of_staff_nor_hides_it_when_it_ends(
     assert override.ends_at is None
 
 
-def test_an_override_that_staff_set_later_and_lower_holds(
-    acme: Account, alice: User, acme_api: Api
-) -> None:
+def test_an_override_that_staff_set_later_and_lower_holds(acme: Account, alice: User, acme_api: Api) -> None:
     put(acme, alice, "api_calls", "9")
     staff_s = limit(acme, "api_calls", 2)
     assert [call(acme_api, 2).status_code, call(acme_api).status_code] == [201, 429]
@@ -278,9 +274,7 @@ def test_the_same_sent_twice_is_set_once(acme: Account, alice: User) -> None:
     assert AuditEntry.objects.filter(action__startswith="budget.").count() == 1
 
 
-def test_a_change_of_what_somebody_else_has_changed_meanwhile_is_refused(
-    acme: Account, alice: User
-) -> None:
+def test_a_change_of_what_somebody_else_has_changed_meanwhile_is_refused(acme: Account, alice: User) -> None:
     seen = put(acme, alice, "spend", "25")
     put(acme, alice, "spend", "30")
     with pytest.raises(DomainError) as refused:

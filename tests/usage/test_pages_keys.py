@@ -236,7 +236,11 @@ def test_rotation_shows_the_successor_once_and_is_written_down(
     assert not TOKEN.search(again.content.decode())
     assert Key.objects.filter(account=acme).count() == 2
     entry = AuditEntry.objects.get(action="key.rotated")
-    assert (entry.actor, entry.subject, entry.after["overlap_hours"]) == (alice.email, f"{key.prefix}… app", 24)
+    assert (entry.actor, entry.subject, entry.after["overlap_hours"]) == (
+        alice.email,
+        f"{key.prefix}… app",
+        24,
+    )
     assert entry.after["prefix"] == Key.objects.latest("id").prefix
 
 

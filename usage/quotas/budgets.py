@@ -298,7 +298,7 @@ def standing(
     rows = _live(account, now).filter(starts_at__lte=now, limit__isnull=False)
     if scope is not None:
         rows = rows.filter(scope=scope, scope_id__in=list(scope_ids or ()))
-    quotas = [row for row in rows.prefetch_related("meter") if row.meter_id in book.meters_by_id]
+    quotas = [row for row in rows if row.meter_id in book.meters_by_id]
     if not quotas:
         return []
     slots = quota_state.fresh(account.pk, now, account.revision).slots
