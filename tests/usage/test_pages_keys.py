@@ -408,7 +408,7 @@ def test_keys_that_ended_have_a_list_of_their_own(alice_s: Client, acme: Account
 
 def test_many_keys_come_in_pages_of_few_queries_and_little_html(alice_s: Client, acme: Account) -> None:
     made = [keys.make_key(acme, name="n" * 100) for _ in range(100)]
-    for key, token in made[-10:]:
+    for _, token in made[-10:]:
         Api(token).record(operation="api_call", quantities={"requests": 2})
     alice_s.get(URL)  # a process's first page also fills its memories
     with CaptureQueriesContext(connection) as queries:
