@@ -98,7 +98,7 @@ def test_it_is_written_down_who_made_it(alice_s: Client, alice: User, acme: Acco
     key = Key.objects.get(account=acme)
     assert (entry.actor, entry.account_public_id) == (alice.email, acme.public_id)
     assert entry.subject == f"{key.prefix}… Production"
-    assert entry.after["scopes"] == OWN
+    assert (entry.after or {})["scopes"] == OWN
     assert (key.created_by, entry.ip_address) == (alice, "127.0.0.1")
 
 
@@ -236,12 +236,13 @@ def test_rotation_shows_the_successor_once_and_is_written_down(
     assert not TOKEN.search(again.content.decode())
     assert Key.objects.filter(account=acme).count() == 2
     entry = AuditEntry.objects.get(action="key.rotated")
-    assert (entry.actor, entry.subject, entry.after["overlap_hours"]) == (
+    after = entry.after or {}
+    assert (entry.actor, entry.subject, after["overlap_hours"]) == (
         alice.email,
         f"{key.prefix}… app",
         24,
     )
-    assert entry.after["prefix"] == Key.objects.latest("id").prefix
+    assert after["prefix"] == Key.objects.latest("id").prefix
 
 
 def test_a_key_that_ends_sooner_than_the_overlap_keeps_its_end(alice_s: Client, acme: Account) -> None:

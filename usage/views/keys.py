@@ -103,7 +103,8 @@ def new(request: AccountRequest) -> HttpResponse:
         except DomainError as error:
             if error.error == "already_made":
                 return _made_before(request, error)
-            return render(request, "settings/key_new.html", {"form": _again(request, form, error)})
+            _say(request, form, error)
+            return render(request, "settings/key_new.html", {"form": form})
         return _shown_once(request, key, token)
     return render(request, "settings/key_new.html", {"form": form})
 
@@ -133,7 +134,8 @@ def rotate(request: AccountRequest, prefix: str) -> HttpResponse:
     except DomainError as error:
         if error.error == "already_made":
             return _made_before(request, error)
-        return _key_page(request, old, _again(request, form, error))
+        _say(request, form, error)
+        return _key_page(request, old, form)
     return _shown_once(request, key, token, own_keys.find(request.account, prefix))
 
 
@@ -169,13 +171,13 @@ def _asked(request: AccountRequest) -> dict[str, str]:
     return {"begins": own_keys.beginning(request.account, request.user)}
 
 
-def _again(request: AccountRequest, form: ExpiringForm, error: DomainError) -> ExpiringForm:
-    """The form with what is wrong said at its field; one that grew old asks anew for the next key."""
+def _say(request: AccountRequest, form: ExpiringForm, error: DomainError) -> None:
+    """Say what is wrong at its field; a form that grew old asks anew for the next key."""
     form.add_error(error.field if error.field in form.fields else None, error.message)
     if error.error == "old_form":
-        form.data = form.data.copy()  # type: ignore[attr-defined]
-        form.data["begins"] = own_keys.beginning(request.account, request.user)
-    return form
+        sent = request.POST.copy()
+        sent["begins"] = own_keys.beginning(request.account, request.user)
+        form.data = sent
 
 
 def _key_page(request: AccountRequest, found: Key, form: RotationForm) -> HttpResponse:
