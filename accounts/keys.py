@@ -24,6 +24,7 @@ from accounts.models import SCOPES, SERVICE_ONLY_SCOPES, Account, Key, User
 TOKEN_PREFIX = "tg_live_"
 PREFIX_LENGTH = len(TOKEN_PREFIX) + 8
 NAME_AT_MOST = 100
+LIMITS = ("requests_per_minute", "tokens_per_minute")
 REMEMBERED_FOR_S = 4.0
 REMEMBERED_AT_MOST = 10_000
 LAST_USED_EVERY_S = 60.0
@@ -69,9 +70,14 @@ def _name_in_memory(token: str) -> bytes:
     return hashlib.blake2b(token.encode(), key=_memory_key, digest_size=32).digest()
 
 
-def new_token() -> str:
+def new_prefix() -> str:
+    """How a key that is yet to be made will begin: what is visible of it later."""
+    return random_identifier(TOKEN_PREFIX, 8)
+
+
+def new_token(prefix: str | None = None) -> str:
     """A random key: what is visible of it later, and 256 secret bits."""
-    return random_identifier(TOKEN_PREFIX, 8) + secrets.token_urlsafe(32)
+    return (prefix or new_prefix()) + secrets.token_urlsafe(32)
 
 
 def check_scopes(scopes: list[str], *, service: bool) -> list[str]:
@@ -128,14 +134,28 @@ def revoke(key: Key) -> None:
     forget_all()
 
 
-def rotate(key: Key, *, overlap: timedelta, created_by: User | None = None) -> tuple[Key, str]:
-    """Make a successor with the same account, name, scopes and limits; the old key lives on for `overlap`."""
+def rotate(
+    key: Key,
+    *,
+    overlap: timedelta,
+    created_by: User | None = None,
+    expires_at: datetime | None = None,
+    token: str | None = None,
+) -> tuple[Key, str]:
+    """Make a successor with the same account, name, scopes and limits; the old key lives on for `overlap`.
+
+    Args:
+        expires_at: when the successor ends; it does not inherit the old key's end.
+        token: as `make_key` takes it.
+    """
     ends_at = timezone.now() + overlap
     successor = make_key(
         key.account,
         name=key.name,
         scopes=key.scopes,
+        expires_at=expires_at,
         created_by=created_by,
+        token=token,
         requests_per_minute=key.requests_per_minute,
         tokens_per_minute=key.tokens_per_minute,
     )
@@ -144,6 +164,13 @@ def rotate(key: Key, *, overlap: timedelta, created_by: User | None = None) -> t
     Key.objects.filter(unlimited_or_later, pk=key.pk).update(expires_at=ends_at)
     forget_all()
     return successor
+
+
+def described(key: Key) -> dict[str, object]:
+    """A key as the audit trail keeps it."""
+    expires = key.expires_at.isoformat() if key.expires_at else None
+    limits = {name: value for name in LIMITS if (value := getattr(key, name)) is not None}
+    return {"prefix": key.prefix, "name": key.name, "scopes": key.scopes, "expires_at": expires, **limits}
 
 
 def check(token: str) -> Caller:

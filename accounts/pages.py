@@ -34,8 +34,8 @@ Page = Callable[..., HttpResponse]
 def account_page(view: Page) -> Callable[..., HttpResponse]:
     """Only for the signed-in; the view finds `request.account` and the user's place in it.
 
-    An account that is not theirs does not exist for them: 404. What is shown is never
-    kept by a cache, so that nothing is left on the screen of whoever comes after sign-out.
+    An account that is not theirs does not exist for them, nor does anything in it: 404. What is
+    shown is never kept by a cache, so that nothing is left on the screen of whoever comes after sign-out.
     """
 
     @login_required
@@ -48,7 +48,10 @@ def account_page(view: Page) -> Callable[..., HttpResponse]:
             if error.error == "no_account":
                 return render(request, "accounts/no_account.html", status=404)
             raise Http404(error.message) from error
-        return view(request, *args, **kwargs)
+        try:
+            return view(request, *args, **kwargs)
+        except NotYours as error:
+            raise Http404(error.message) from error
 
     return page
 
@@ -68,6 +71,18 @@ def managers_change(view: Page) -> Page:
     @wraps(view)
     def guarded(request: AccountRequest, *args: object, **kwargs: object) -> HttpResponse:
         if request.method not in ("GET", "HEAD") and not request.may_manage:
+            raise PermissionDenied("Only an owner or an admin may change the account.")
+        return view(request, *args, **kwargs)
+
+    return guarded
+
+
+def managers_only(view: Page) -> Page:
+    """A page that is of no use to whoever may not change the account."""
+
+    @wraps(view)
+    def guarded(request: AccountRequest, *args: object, **kwargs: object) -> HttpResponse:
+        if not request.may_manage:
             raise PermissionDenied("Only an owner or an admin may change the account.")
         return view(request, *args, **kwargs)
 

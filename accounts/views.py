@@ -8,17 +8,15 @@ from django.contrib.auth import views as auth_views
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.authentication import CURRENT_ACCOUNT
 from accounts.forms import ProfileForm, SignInForm
-from accounts.models import Key
 from accounts.pages import AccountRequest, account_page
 
 THEMES = ("light", "dark")
 THEME_COOKIE = "theme"
 YEAR_S = 365 * 24 * 3600
-KEYS_AT_MOST = 100
 
 login = auth_views.LoginView.as_view(
     template_name="accounts/login.html", authentication_form=SignInForm, redirect_authenticated_user=True
@@ -43,16 +41,6 @@ def profile(request: AccountRequest) -> HttpResponse:
             messages.success(request, "Your profile is saved.")
         return redirect(request.get_full_path())
     return render(request, "settings/profile.html", {"form": form})
-
-
-@require_GET
-@account_page
-def keys(request: AccountRequest) -> HttpResponse:
-    """The account's API keys, by their visible prefix; a key itself is never shown again."""
-    found = list(Key.objects.filter(account=request.account).order_by("-id")[: KEYS_AT_MOST + 1])
-    return render(
-        request, "settings/keys.html", {"keys": found[:KEYS_AT_MOST], "more": len(found) > KEYS_AT_MOST}
-    )
 
 
 @require_POST

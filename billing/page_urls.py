@@ -9,6 +9,5 @@ urlpatterns = [
     path("settings/usage/", views.usage, name="settings_usage"),
     path("settings/profile/", accounts_views.profile, name="settings_profile"),
     path("settings/account/", views.account, name="settings_account"),
-    path("settings/keys/", accounts_views.keys, name="settings_keys"),
     path("upgrade/", views.upgrade, name="upgrade"),
 ]

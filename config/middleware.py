@@ -6,6 +6,7 @@ from csp.constants import SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from accounts.errors import DomainError
 from usage.retrying import away, is_away, is_transient
 
 # Unfold's Alpine.js evaluates expressions and its widgets carry style attributes.
@@ -37,7 +38,8 @@ class DatabaseAway:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if not is_transient(exception) and not is_away(exception):
+        given_up = isinstance(exception, DomainError) and exception.status == 503
+        if not given_up and not is_transient(exception) and not is_away(exception):
             return None
         response = render(None, "503.html", status=503)
         response["Retry-After"] = str(away().extra["retry_after"])

@@ -6,14 +6,16 @@ import binascii
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 
 from django.db import transaction
 from django.db.models import Q
+from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts import audit
 from accounts.errors import DomainError, Invalid, NotYours
-from accounts.models import Account
+from accounts.models import Account, User
 from usage import price_book as price_books
 from usage import retrying
 from usage.costs import Cost
@@ -69,6 +71,15 @@ def parse_place(text: str | None) -> Place | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """Campaigns of one page, and the places of the pages beside; None where there is no more."""
+
+    campaigns: list[Campaign]
+    next: Place | None
+    previous: Place | None
+
+
+@dataclass(frozen=True, slots=True)
 class CampaignPage:
     """Campaigns as the API shows them, and the places of the pages beside; None where there is no more."""
 
@@ -80,13 +91,28 @@ class CampaignPage:
 def read_page(
     account: Account, days: tuple[date, date], place: Place | None, size: int, *, archived: bool = False
 ) -> CampaignPage:
-    """Campaigns with their usage of a range of local days, the most expensive first, then by name.
+    """Campaigns with their usage of a range of local days, in the order of `list_page`."""
+    page = list_page(account, days, place, size, archived=archived)
+    return CampaignPage(represent_all(account, page.campaigns, days), page.next, page.previous)
+
+
+def list_page(
+    account: Account,
+    days: tuple[date, date],
+    place: Place | None,
+    size: int,
+    *,
+    archived: bool = False,
+    search: str = "",
+) -> Listed:
+    """Campaigns, those that cost most in a range of local days first, then by name.
 
     What they cost orders them, so that is summed for all; the rest is read for the page alone.
 
     Args:
         days: half-open.
         archived: the archived ones instead of the others.
+        search: only those with this in their name, whatever its case.
     """
     costs: dict[int, int] = dict(
         Rollup.objects.filter(_in(account, days), campaign_id__gt=0)
@@ -94,17 +120,19 @@ def read_page(
         .values_list("campaign_id")
         .annotate(total=ExactTotal("cost"))
     )
-    wanted = Campaign.objects.filter(account=account, archived_at__isnull=not archived)
+    wanted: Iterable[Campaign] = Campaign.objects.filter(account=account, archived_at__isnull=not archived)
+    if search:  # here, since the column compares byte by byte and all names are read anyway
+        wanted = [campaign for campaign in wanted if search.casefold() in campaign.name.casefold()]
     listed = sorted(wanted, key=lambda campaign: (-costs.get(campaign.pk, 0), campaign.name))
     keys = [(-costs.get(campaign.pk, 0), campaign.name) for campaign in listed]
     start, end = _slice(keys, place, size)
-    shown = represent_all(account, listed[start:end], days)
+    shown = listed[start:end]
 
     def beside(position: int, *, backward: bool) -> Place:
         cost, name = keys[position]
         return Place(-cost, name, backward)
 
-    return CampaignPage(
+    return Listed(
         shown,
         next=beside(end - 1, backward=False) if shown and end < len(listed) else None,
         previous=beside(start, backward=True) if shown and start > 0 else None,
@@ -153,6 +181,21 @@ def usage_of(
     ):
         if total:
             found[campaign_id].quantities[unit_id] = total
+    return found
+
+
+def lifetime_of(
+    account: Account, campaign_ids: Iterable[int], book: PriceBook
+) -> dict[int, tuple[int, Cost]]:
+    """How many records campaigns have ever had and what they cost, by their ids, in one statement."""
+    found = {campaign_id: (0, Cost(book)) for campaign_id in campaign_ids}
+    rows = Rollup.objects.filter(account_id=account.pk, campaign_id__in=list(found)).order_by()
+    for campaign_id, day, count, usd in rows.values_list("campaign_id", "local_day").annotate(
+        count=ExactTotal("records"), usd=ExactTotal("cost")
+    ):
+        records, cost = found[campaign_id]
+        cost.add(day, usd)
+        found[campaign_id] = (records + count, cost)
     return found
 
 
@@ -211,8 +254,13 @@ def checked_name(value: object) -> str:
     return value
 
 
-def create(account: Account, name: str) -> tuple[Campaign, bool]:
+def create(
+    account: Account, name: str, *, actor: User | None = None, request: HttpRequest | None = None
+) -> tuple[Campaign, bool]:
     """The account's campaign of this name, made unless it is there; and whether it was made now.
+
+    Args:
+        actor: the person who does it, for the audit trail; what a key does is not written there.
 
     Raises:
         DomainError: `invalid` for a name that cannot be, 404 when the account has gone meanwhile.
@@ -225,37 +273,54 @@ def create(account: Account, name: str) -> tuple[Campaign, bool]:
         _, locked = lock_accounts([account.pk])
         if account.pk not in locked:
             raise DomainError("unknown_account", "This account has been deleted.", 404)
-        return Campaign.objects.get_or_create(account=account, name=name)
+        campaign, is_new = Campaign.objects.get_or_create(account=account, name=name)
+        if is_new and actor is not None:
+            audit.write("campaign.created", actor=actor, account=account, subject=name, request=request)
+        return campaign, is_new
 
     return retrying.run(made)
 
 
-def archive(account: Account, campaign_id: str) -> Campaign:
+def archive(
+    account: Account, campaign_id: str, *, actor: User | None = None, request: HttpRequest | None = None
+) -> Campaign:
     """Hide a campaign from lists; one that is archived stays as it is, with its first instant.
 
     Raises:
         NotYours: the account has no campaign of this id.
     """
-    return _changed(account, campaign_id, archive_it=True)
+    return _changed(account, campaign_id, timezone.now(), "campaign.archived", actor, request)
 
 
-def restore(account: Account, campaign_id: str) -> Campaign:
+def restore(
+    account: Account, campaign_id: str, *, actor: User | None = None, request: HttpRequest | None = None
+) -> Campaign:
     """Show a campaign in lists again; one that is not archived stays as it is.
 
     Raises:
         NotYours: the account has no campaign of this id.
     """
-    return _changed(account, campaign_id, archive_it=False)
+    return _changed(account, campaign_id, None, "campaign.restored", actor, request)
 
 
-def _changed(account: Account, campaign_id: str, *, archive_it: bool) -> Campaign:
+def _changed(
+    account: Account,
+    campaign_id: str,
+    archived_at: datetime | None,
+    action: str,
+    actor: User | None,
+    request: HttpRequest | None,
+) -> Campaign:
     its = Campaign.objects.filter(account=account, pk=parse_campaign_id(campaign_id) or 0)
-    retrying.run(
-        lambda: its.filter(archived_at__isnull=archive_it).update(
-            archived_at=timezone.now() if archive_it else None
-        )
-    )
-    campaign = its.first()
-    if campaign is None:
-        raise NotYours(message=f"There is no campaign {campaign_id} for you.")
-    return campaign
+
+    @transaction.atomic
+    def changed() -> Campaign:
+        is_now = its.filter(archived_at__isnull=archived_at is not None).update(archived_at=archived_at)
+        campaign = its.first()
+        if campaign is None:
+            raise NotYours(message=f"There is no campaign {campaign_id} for you.")
+        if is_now and actor is not None:
+            audit.write(action, actor=actor, account=account, subject=campaign.name, request=request)
+        return campaign
+
+    return retrying.run(changed)

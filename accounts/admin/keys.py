@@ -19,9 +19,9 @@ from accounts.admin.base import TollgateAdmin
 from accounts.admin.display import badge, code, linked, moment, moment_column, page_of
 from accounts.admin.fields import OptionalReasonForm, UtcDateTimeField
 from accounts.errors import Invalid
+from accounts.keys import LIMITS, described
 from accounts.models import SCOPES, SERVICE_ONLY_SCOPES, Account, Key
 
-LIMITS = ("requests_per_minute", "tokens_per_minute")
 KEY_STATES = {"active": "good", "expired": "warn", "revoked": "bad"}
 OVERLAPS = {
     0: "none: the old key stops now",
@@ -289,13 +289,6 @@ class KeyAdmin(TollgateAdmin):
 
 def _not_revoked(object_id: Any) -> bool:
     return object_id is None or Key.objects.filter(pk=known_id(object_id), revoked_at=None).exists()
-
-
-def described(key: Key) -> dict[str, object]:
-    """A key as the audit trail keeps it."""
-    expires = key.expires_at.isoformat() if key.expires_at else None
-    limits = {name: value for name in LIMITS if (value := getattr(key, name)) is not None}
-    return {"prefix": key.prefix, "name": key.name, "scopes": key.scopes, "expires_at": expires, **limits}
 
 
 def key_facts(key: Key) -> list[tuple[str, object]]:

@@ -222,7 +222,7 @@ class QuotaAdmin(AddOnly, Scopes):
 
     @display(description="source")
     def origin(self, quota: Quota) -> str:
-        return badge(quota.source, "warn" if quota.source == Quota.Source.OVERRIDE else "plain")
+        return badge(quota.source, "plain" if quota.source == Quota.Source.PLAN else "warn")
 
     @display(description="now")
     def state(self, quota: Quota) -> str:
@@ -231,7 +231,7 @@ class QuotaAdmin(AddOnly, Scopes):
 
     @display(description="now")
     def state_and_source(self, quota: Quota) -> str:
-        source = self.origin(quota) if quota.source == Quota.Source.OVERRIDE else ""
+        source = "" if quota.source == Quota.Source.PLAN else self.origin(quota)
         return format_html('<span class="tg-quantity">{}</span>{}', self.state(quota), source)
 
     @display(description="reason, set by")
@@ -323,7 +323,7 @@ class QuotaAdmin(AddOnly, Scopes):
 
 
 def _is_live_override() -> Q:
-    return Q(source=Quota.Source.OVERRIDE) & (Q(ends_at=None) | Q(ends_at__gt=timezone.now()))
+    return ~Q(source=Quota.Source.PLAN) & (Q(ends_at=None) | Q(ends_at__gt=timezone.now()))
 
 
 def _live_overrides() -> QuerySet:

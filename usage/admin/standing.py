@@ -13,7 +13,7 @@ from accounts.models import Account
 from usage import formatting, price_book
 from usage.admin.bars import bar
 from usage.admin.reservations import name_refusals, refusal_text
-from usage.models import Refusal
+from usage.models import Quota, Refusal
 from usage.quotas import status as quota_status
 from usage.quotas.status import MeterStatus
 
@@ -74,6 +74,8 @@ def _remarks(account: Account, status: MeterStatus) -> Iterator[str]:
         yield f"{_amount(status, status.included)} included"
     if status.slot is not None and status.slot.is_override:
         yield "override"
+    if status.slot is not None and status.slot.source == Quota.Source.OWNER:
+        yield "set by the owner"
     local = status.span.end.astimezone(account.zone)
     yield f"resets {formatting.day(local.date())}"
 

@@ -109,6 +109,7 @@ class Quota(models.Model):
     class Source(models.TextChoices):
         PLAN = "plan"
         OVERRIDE = "override"
+        OWNER = "owner"
 
     account = models.ForeignKey(Account, models.DO_NOTHING, db_constraint=False, related_name="+")
     meter = models.ForeignKey(Meter, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")

@@ -217,10 +217,10 @@ def override(
 
 @transaction.atomic
 def end_override(quota: Quota, *, actor: User | str, reason: str) -> None:
-    """End an override now: what the plan says holds again."""
+    """End an override, or a limit that the owner set, now: what the plan says holds again."""
     now = timezone.now()
     balances.lock(quota.account_id)
-    if _end(Quota.objects.filter(pk=quota.pk, source=Source.OVERRIDE), now):
+    if _end(Quota.objects.filter(pk=quota.pk).exclude(source=Source.PLAN), now):
         _log("quota.override_ended", quota, actor, reason)
         balances.follow_quotas(quota.account_id, now)
 
@@ -231,23 +231,28 @@ def _end(quotas: object, now: datetime) -> int:
 
 
 def _log(action: str, quota: Quota, actor: User | str, reason: str) -> None:
-    limit = shown(quota.limit, quota.meter)
     audit.write(
         action,
         actor=actor,
         account=quota.account,
         subject=quota.meter.slug,
         reason=reason.strip(),
-        after={
-            "meter": quota.meter.slug,
-            "scope": quota.scope,
-            "scope_id": quota.scope_id,
-            "window": quota.window,
-            "limit": None if limit is None else f"{limit.normalize():f}",
-            "enforcement": quota.enforcement,
-            "ends_at": None if quota.ends_at is None else quota.ends_at.isoformat(),
-        },
+        after=described(quota),
     )
+
+
+def described(quota: Quota) -> dict[str, object]:
+    """A quota as the audit trail keeps it."""
+    limit = shown(quota.limit, quota.meter)
+    return {
+        "meter": quota.meter.slug,
+        "scope": quota.scope,
+        "scope_id": quota.scope_id,
+        "window": quota.window,
+        "limit": None if limit is None else f"{limit.normalize():f}",
+        "enforcement": quota.enforcement,
+        "ends_at": None if quota.ends_at is None else quota.ends_at.isoformat(),
+    }
 
 
 def check_scope(account: Account, scope: str, scope_id: int) -> None:

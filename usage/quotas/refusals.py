@@ -12,7 +12,7 @@ from accounts.models import Key, User
 from usage.bulk import Addition, add_to_totals
 from usage.entries import Entry
 from usage.fields import decimal_text
-from usage.models import Campaign, Refusal, Scope
+from usage.models import Campaign, Quota, Refusal, Scope
 from usage.price_book import MeterEntry
 from usage.quotas.state import Slot, StoredWindow
 from usage.quotas.windows import ADJECTIVES
@@ -47,6 +47,8 @@ def used_up(
     if status == 429:
         extra["retry_after"] = min(_remaining_s(window, now), RETRY_AFTER_AT_MOST_S)
     message = f"You have reached your {word} limit. Upgrade your plan to continue."
+    if slot.source == Quota.Source.OWNER:
+        message = f"The {word} budget that was set for this is used up. An owner or an admin can raise it."
     return DomainError(ERROR, message, status, **extra)
 
 

@@ -17,11 +17,12 @@ class Scoped(NamedTuple):
     scope_id: int
 
 
-def find(account: Account, scope: str, who: str) -> int:
+def find(account: Account, scope: str, who: str, *, service_keys: bool = True) -> int:
     """The id that a scope is stored with.
 
     Args:
         who: a member's e-mail, a campaign's whole name or the beginning of a key; empty for the account.
+        service_keys: those of the team count as well; an account's own people know nothing of them.
 
     Raises:
         Invalid: field `who`; nothing of this account, or several things, are called so.
@@ -33,6 +34,8 @@ def find(account: Account, scope: str, who: str) -> int:
         return 0
     if not who:
         raise Invalid("who", f"Name the {scope} that is limited.", "required")
+    if scope == Scope.KEY:
+        return _key(account, who, service_keys=service_keys)
     return _FINDERS[Scope(scope)](account, who)
 
 
@@ -50,8 +53,8 @@ def _campaign(account: Account, name: str) -> int:
     return found
 
 
-def _key(account: Account, beginning: str) -> int:
-    own = Key.objects.filter(Q(account=account) | Q(account=None))
+def _key(account: Account, beginning: str, *, service_keys: bool) -> int:
+    own = Key.objects.filter(Q(account=account) | Q(account=None) if service_keys else Q(account=account))
     exact = own.filter(prefix=beginning).values_list("pk", flat=True).first()
     if exact is not None:
         return exact
@@ -66,7 +69,6 @@ def _key(account: Account, beginning: str) -> int:
 _FINDERS: dict[Scope, Callable[[Account, str], int]] = {
     Scope.MEMBER: _member,
     Scope.CAMPAIGN: _campaign,
-    Scope.KEY: _key,
 }
 
 
@@ -80,6 +82,11 @@ def names(scoped: Iterable[Scoped]) -> dict[Scoped, str]:
         known = _known(scope, wanted)
         found |= {Scoped(scope, pk): known.get(pk, "" if pk == 0 else str(pk)) for pk in wanted}
     return found
+
+
+def text(scoped: Scoped, named: dict[Scoped, str]) -> str:
+    """`account`, or `member:bob@example.com`, as the API writes a scope; `named` is what `names` gave."""
+    return scoped.scope if scoped.scope == Scope.ACCOUNT else f"{scoped.scope}:{named[scoped]}"
 
 
 def _known(scope: str, ids: set[int]) -> dict[int, str]:

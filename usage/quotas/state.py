@@ -7,7 +7,7 @@ a shared lock of the same row. So what is remembered is true or is loaded again.
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
@@ -43,9 +43,13 @@ class Slot:
     limit: int | None
     included: int | None
     enforcement: str
-    is_override: bool
+    source: str
     reason: str
     ends_at: datetime | None
+
+    @property
+    def is_override(self) -> bool:
+        return self.source == Quota.Source.OVERRIDE
 
     @property
     def is_hard(self) -> bool:
@@ -56,7 +60,8 @@ def slots_at(quotas: Iterable[Quota], at: datetime) -> dict[SlotKey, Slot]:
     """The quotas in force at an instant; an override stands in the place of what the plan says.
 
     An override without a window of its own takes the plan's, with what the plan includes;
-    one that names another window holds beside the plan's.
+    one that names another window holds beside the plan's. A limit that the owner set never
+    takes the place of either: where it meets one of them, the tighter of the two holds.
     """
     live = sorted((q for q in quotas if _is_in_force(q, at)), key=lambda q: q.pk)
     plan = {(q.meter_id, q.scope, q.scope_id): q for q in live if q.source == Quota.Source.PLAN}
@@ -68,7 +73,24 @@ def slots_at(quotas: Iterable[Quota], at: datetime) -> dict[SlotKey, Slot]:
             of_account = plan.get((override.meter_id, Scope.ACCOUNT, 0))
             slot = _slot(override, replaced, months, of_account.window if of_account else "")
             found[slot.key] = slot
+    for own in live:
+        if own.source == Quota.Source.OWNER:
+            slot = _slot(own, None, months)
+            found[slot.key] = tighter(found.get(slot.key), slot)
     return found
+
+
+def tighter(standing: Slot | None, own: Slot) -> Slot:
+    """What holds where an owner's limit meets the plan's or staff's: hard before soft, then the smaller."""
+    if standing is None:
+        return own
+    if _leniency(own) >= _leniency(standing):
+        return standing
+    return replace(own, included=standing.included)
+
+
+def _leniency(slot: Slot) -> tuple[bool, bool, int]:
+    return not slot.is_hard, slot.limit is None, slot.limit or 0
 
 
 def _is_in_force(quota: Quota, at: datetime) -> bool:
@@ -86,7 +108,7 @@ def _slot(quota: Quota, replaced: Quota | None, months: int, planned: str = "") 
         limit=quota.limit,
         included=replaced.included if stands_for_plan and replaced else quota.included,
         enforcement=quota.enforcement,
-        is_override=quota.source == Quota.Source.OVERRIDE,
+        source=quota.source,
         reason=quota.reason,
         ends_at=quota.ends_at,
     )

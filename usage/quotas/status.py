@@ -9,13 +9,14 @@ from django.db.models import Sum
 
 from accounts.models import Account
 from usage.fields import QUANTITY_PLACES, round_half_even, scale_down, scale_up
-from usage.models import Balance, Enforcement, Hold, Reservation, Scope, Status, WindowKind
+from usage.models import Balance, Enforcement, Hold, Record, Reservation, Scope, Status, WindowKind
 from usage.price_book import MeterEntry, PriceBook
 from usage.queries import OperationTotal, month_of, totals_by_operation
-from usage.quotas import counting, meters, refusals
+from usage.quotas import counting, meters, refusals, scopes
 from usage.quotas import state as quota_state
 from usage.quotas.balances import announced, stored_neighbours
 from usage.quotas.counting import Counted
+from usage.quotas.scopes import Scoped
 from usage.quotas.state import AccountQuotas, Slot, SlotKey
 from usage.quotas.windows import Kind, Span, nominal, place
 from usage.representation import instant_text
@@ -176,10 +177,11 @@ def of_quotas(
     used |= _counted(unopened, account, spans, book)
     held = _held(account, [row[1] for row in kept.values() if row[2]], now)
     awaited = _awaited(unopened, account, spans, book, now)
+    named = scopes.names(Scoped(slot.key.scope, slot.key.scope_id) for slot in chosen)
     return [
         MeterStatus(
             book.meters_by_id[slot.key.meter_id],
-            refusals.scope_text(slot.key.scope, slot.key.scope_id),
+            scopes.text(Scoped(slot.key.scope, slot.key.scope_id), named),
             spans[slot.key.kind],
             used[slot.key],
             held.get(kept[slot.key][1], 0) if slot.key in kept else awaited[slot.key],
@@ -193,7 +195,11 @@ def _span(account: Account, state: AccountQuotas, kind: Kind, now: datetime) -> 
     window = state.window_at(kind, now)
     if window is not None:
         return window.span
-    before, after = stored_neighbours(account.pk, kind, now)
+    known = [stored.span for stored in state.windows.get(kind, ())]  # the latest first
+    before = next((span for span in known if span.start <= now), None)
+    after = next((span for span in reversed(known) if span.start > now), None)
+    if before is None:  # an older one than this process remembers may be there
+        before, after = stored_neighbours(account.pk, kind, now)
     return place(kind, now, account.zone, state.anchor, before, after)
 
 
@@ -214,6 +220,9 @@ def _counted(slots: list[Slot], account: Account, spans: dict[Kind, Span], book:
     found: dict[SlotKey, int] = {}
     for kind in {slot.key.kind for slot in slots}:
         some = [slot for slot in slots if slot.key.kind == kind]
+        if not Record.objects.filter(account_id=account.pk, occurred_at__gte=spans[kind].start).exists():
+            found |= {slot.key: 0 for slot in some}  # mostly: who records opens the window
+            continue
         wanted = [Counted(book.meters_by_id[s.key.meter_id], s.key.scope, s.key.scope_id) for s in some]
         totals = counting.sums(account, spans[kind], wanted, book)
         found |= {slot.key: total for slot, total in zip(some, totals, strict=True)}

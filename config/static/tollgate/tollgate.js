@@ -34,4 +34,14 @@ function addCopyButton(block) {
   frame.append(block, button);
 }
 
+// A second click would send a form again whose answer is shown once, and the first answer would be lost.
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches(".once")) return;
+  for (const button of event.target.querySelectorAll("button")) setTimeout(() => { button.disabled = true; });
+});
+
+window.addEventListener("pageshow", () => {
+  for (const button of document.querySelectorAll(".once button")) button.disabled = false;
+});
+
 if (navigator.clipboard) document.querySelectorAll(".code-block:not(.answer)").forEach(addCopyButton);

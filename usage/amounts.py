@@ -1,0 +1,22 @@
+"""A cost as pages show it."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from usage.costs import Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """One cost as it is shown: in USD, and in the account's own currency when that is another one."""
+
+    usd: Decimal
+    currency: str | None
+    other: Decimal | None  # None although there is a currency: no exchange rate holds
+
+
+def amounts(cost: Cost, currency: str) -> Amounts:
+    """A cost in USD and in another currency, at the rate of each day."""
+    if currency == "USD":
+        return Amounts(cost.usd, None, None)
+    return Amounts(cost.usd, currency, cost.in_currency(currency))
