@@ -40,7 +40,7 @@ def _lines(statement: Statement) -> Iterator[list[object]]:
     def usage(section: str, row: Row) -> Iterator[list[object]]:
         counts = [row.operations, row.errors, row.rate_limited, row.unpriced]
         costs = ["" if row.costs[c] is None else f"{row.costs[c]:f}" for c in statement.currencies]
-        yield line(section, row.name, row.detail, counts=counts, costs=costs)
+        yield line(section, row.name, _detail(row), counts=counts, costs=costs)
 
     yield from usage("total", statement.total)
     yield line("refused_attempts", "Refused attempts", measure=[str(statement.refused_attempts), "attempts"])
@@ -60,7 +60,12 @@ def _lines(statement: Statement) -> Iterator[list[object]]:
             yield from usage(table.section.key, row)
             for value, unit in row.quantities:
                 measure = [quantity_text(scale_up(value, QUANTITY_PLACES)), unit]
-                yield line(f"{table.section.key}_units", row.name, row.detail, measure=measure)
+                yield line(f"{table.section.key}_units", row.name, _detail(row), measure=measure)
+
+
+def _detail(row: Row) -> str:
+    """What tells rows of one name apart; of a day, the date as machines read it."""
+    return row.detail or row.identity.get("operation") or row.identity.get("date") or ""
 
 
 def _cell(value: object) -> object:

@@ -7,7 +7,7 @@ import typst
 from django.conf import settings
 
 from billing.statement_tables import Row
-from billing.statement_words import facts, notes
+from billing.statement_words import RUNNING, facts, notes
 from billing.statements import Statement
 from usage import formatting
 
@@ -18,20 +18,33 @@ UNITS_AT_MOST = 8  # of one row
 def as_pdf(statement: Statement) -> bytes:
     """The statement as it is printed: the template's layout, our data as data, never as markup.
 
-    It conforms to PDF/UA, with the fonts that typst brings along. A name that none of them can write is
-    set in a font of this machine instead; then only the tags stay.
+    It conforms to PDF/UA, in the fonts that typst brings along. A name that none of them can write is set
+    in a font of this machine; where no font can, the characters are still there to be read and copied.
     """
-    template = settings.BASE_DIR / TEMPLATE
-    inputs = {"statement": json.dumps(printed(statement), ensure_ascii=False)}
-    common = {"root": str(template.parent), "sys_inputs": inputs, "format": "pdf"}
+    data = json.dumps(printed(statement), ensure_ascii=False)
     try:
-        pdf = typst.compile(str(template), ignore_system_fonts=True, pdf_standards=["ua-1"], **common)
+        return _compiled(data, is_writable=True)
     except typst.TypstError as error:
         if "could not be displayed" not in str(error):
             raise
-        pdf = typst.compile(str(template), ignore_system_fonts=False, **common)
-    assert isinstance(pdf, bytes)
-    return pdf
+    return _compiled(data, is_writable=False)
+
+
+def _compiled(data: str, *, is_writable: bool) -> bytes:
+    """The document as bytes.
+
+    Args:
+        is_writable: whether typst's own fonts have every character; else it is no PDF/UA.
+    """
+    template = settings.BASE_DIR / TEMPLATE
+    return typst.compile(
+        str(template),
+        root=str(template.parent),
+        sys_inputs={"statement": data, "unwritable": "" if is_writable else "some"},
+        ignore_system_fonts=is_writable,
+        pdf_standards=["ua-1"] if is_writable else [],
+        format="pdf",
+    )
 
 
 def printed(statement: Statement) -> dict[str, object]:
@@ -60,7 +73,7 @@ def printed(statement: Statement) -> dict[str, object]:
         "operations": formatting.quantity(statement.total.operations),
         "errors": formatting.quantity(statement.total.errors),
         "refused": formatting.quantity(statement.refused),
-        "notes": list(notes(statement)),
+        "notes": [*([RUNNING] if statement.running else []), *notes(statement)],
         "is_empty": statement.is_empty,
         "meters": [
             [status.meter.name, formatting.in_unit(status.used_decimal, status.meter.shown_as)]

@@ -24,7 +24,7 @@ class StatementMonth(s.Serializer):
     first_day = s.DateField()
     last_day = s.DateField()
     operations = s.IntegerField()
-    errors = s.IntegerField()
+    errors = s.IntegerField()  # type: ignore[assignment]
     rate_limited = s.IntegerField(help_text="Records of calls that were refused elsewhere.")
     refused_attempts = s.IntegerField(help_text="Attempts that were refused here; no records.")
     unpriced = s.IntegerField(help_text="Records whose cost is not, or not wholly, known.")
@@ -41,7 +41,7 @@ class StatementList(s.Serializer):
 
 class StatementFigures(s.Serializer):
     operations = s.IntegerField()
-    errors = s.IntegerField()
+    errors = s.IntegerField()  # type: ignore[assignment]
     rate_limited = s.IntegerField()
     unpriced = s.IntegerField()
     cost = StatementCost()
@@ -190,8 +190,8 @@ STATEMENT: dict[str, Any] = {
     "summary": "The statement of one month",
     "description": (
         "Each breakdown adds up to `totals`, in every currency, to the tenth decimal. The 1,000 most"
-        " expensive groups of each are told apart (200 in the PDF), the rest is in `others`. Meters overlap, and add up"
-        " to nothing."
+        " expensive groups of each are told apart (200 in the PDF), the rest is in `others`. Meters"
+        " overlap, and add up to nothing."
     ),
     "parameters": [
         ACCOUNT,

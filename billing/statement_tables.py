@@ -165,8 +165,7 @@ class Makers:
         dimension = section.dimension
         if dimension == "operation":
             operation = self.book.operation(pk)
-            detail = "" if operation.name == operation.slug else operation.slug
-            return {"operation": operation.slug, "name": operation.name}, operation.name, detail
+            return {"operation": operation.slug, "name": operation.name}, operation.name, ""
         known = self.names.get(dimension, {}).get(pk)
         first, second, third = known or ("", "", "")
         unnamed = section.unnamed if pk == 0 else f"{section.heading} deleted since"

@@ -40,6 +40,7 @@ def statement(request: AccountRequest, month: str) -> HttpResponse:
         "statement": found,
         "facts": list(statement_words.facts(found)),
         "notes": list(statement_words.notes(found)),
+        "running": statement_words.RUNNING,
         "tables": [table for table in found.shown_tables if table.section.dimension != "day"],
         **_days(found),
     }

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from billing.statements import Statement
 from usage import formatting
 
+RUNNING = "This month still runs: its figures grow until it is over."
+
 
 def facts(statement: Statement) -> Iterator[tuple[str, str]]:
     """What a statement says of itself, above its figures."""
@@ -31,8 +33,6 @@ def facts(statement: Statement) -> Iterator[tuple[str, str]]:
 def notes(statement: Statement) -> Iterator[str]:
     """What a reader has to know of the figures."""
     unpriced, missing = statement.total.unpriced, statement.own_days_without_rate
-    if statement.running:
-        yield "This month still runs: the figures grow until it is over."
     if unpriced:
         records = "1 record has" if unpriced == 1 else f"{formatting.quantity(unpriced)} records have"
         yield f"{records} no price yet. What it costs is not known, and not in these sums."

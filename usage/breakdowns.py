@@ -167,7 +167,7 @@ def names_of(account: Account, wanted: Mapping[str, Iterable[int]]) -> Names:
 
 def _named(position: int, rows: Any, columns: tuple[str, ...]) -> Any:
     """One part of the union of names: its columns have to agree in number and in collation."""
-    texts = {f"text_{n}": Cast(F(column), TextField()) for n, column in enumerate(columns)}
+    texts: dict[str, Any] = {f"text_{n}": Cast(F(column), TextField()) for n, column in enumerate(columns)}
     for n in range(len(columns), 3):
         texts[f"text_{n}"] = Value("", TextField())
     named = rows.order_by().annotate(source=Value(position), **texts)
