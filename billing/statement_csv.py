@@ -18,7 +18,7 @@ def as_csv(statement: Statement) -> bytes:
     writer = csv.writer(buffer)
     writer.writerow(_headings(statement))
     for line in _lines(statement):
-        writer.writerow([_cell(value) for value in line])
+        writer.writerow(line)
     return buffer.getvalue().encode()
 
 
@@ -35,7 +35,7 @@ def _lines(statement: Statement) -> Iterator[list[object]]:
         counts = filled.get("counts", [""] * 4)
         measure = filled.get("measure", ["", ""])
         costs, dates = filled.get("costs", none_of_it), filled.get("dates", ["", ""])
-        return [statement.code, section, name, detail, *counts, *measure, *costs, *dates]  # type: ignore[misc]
+        return [statement.code, section, _text(name), _text(detail), *counts, *measure, *costs, *dates]  # type: ignore[misc]
 
     def usage(section: str, row: Row) -> Iterator[list[object]]:
         counts = [row.operations, row.errors, row.rate_limited, row.unpriced]
@@ -68,12 +68,6 @@ def _detail(row: Row) -> str:
     return row.detail or row.identity.get("operation") or row.identity.get("date") or ""
 
 
-def _cell(value: object) -> object:
-    """Text that a spreadsheet would run as a formula is quoted with an apostrophe; figures are not."""
-    if isinstance(value, str) and value.startswith(FORMULA_STARTS) and not _is_figure(value):
-        return f"'{value}"
-    return value
-
-
-def _is_figure(text: str) -> bool:
-    return text.startswith("-") and text[1:].replace(".", "", 1).isdecimal() and text.isascii()
+def _text(value: str) -> str:
+    """Text that a spreadsheet would run as a formula is quoted with an apostrophe."""
+    return f"'{value}" if value.startswith(FORMULA_STARTS) else value

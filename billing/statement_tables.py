@@ -149,7 +149,7 @@ class Makers:
         rows = []
         for (pk, usage), converted in list(zip(groups, costs, strict=True))[: self.rows_at_most]:
             identity, name, detail = self.called(section, pk)
-            rows.append(self.row(identity, name, detail, usage, converted, bool(pk)))
+            rows.append(self.row(identity, name, detail, usage, converted, name != section.unnamed))
         rest = groups[self.rows_at_most :]
         if not rest:
             return Table(section, rows)
@@ -168,7 +168,7 @@ class Makers:
             return {"operation": operation.slug, "name": operation.name}, operation.name, ""
         known = self.names.get(dimension, {}).get(pk)
         first, second, third = known or ("", "", "")
-        unnamed = section.unnamed if pk == 0 else f"{section.heading} deleted since"
+        unnamed = section.unnamed if pk == 0 or known else f"{section.heading} deleted since"
         if dimension == "model":
             identity: dict[str, str | None] = {"provider": first, "model": second, "variant": third}
             name = " ".join(part for part in (second, third) if part) or first or unnamed
