@@ -26,8 +26,11 @@ def _it_is_the_twentieth() -> Iterator[None]:
 
 
 def test_the_list_tells_each_month_with_its_figures_as_strings(acme: Account, service_api: Api) -> None:
-    tokens = {"operation": "ai_response", "quantities": {"tokens": "12000.5"}}
-    images = {"operation": "image_generation", "quantities": {"input_images": 1, "output_images": 2}}
+    tokens: dict[str, Any] = {"operation": "ai_response", "quantities": {"tokens": "12000.5"}}
+    images: dict[str, Any] = {
+        "operation": "image_generation",
+        "quantities": {"input_images": 1, "output_images": 2},
+    }
     record(
         service_api,
         event(acme, "2026-09-30T10:00:00Z", "0.3", status="error"),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from html import unescape
+from typing import Any
 
 import pytest
 import time_machine
@@ -49,7 +50,7 @@ def words(client: Client, path: str = URL) -> str:
 def test_each_month_since_the_first_has_its_line_newest_first_and_none_is_left_out(
     alice_s_browser: Client, service_api: Api, acme: Account
 ) -> None:
-    tokens = {"operation": "ai_response", "quantities": {"tokens": 12_000}}
+    tokens: dict[str, Any] = {"operation": "ai_response", "quantities": {"tokens": 12_000}}
     record(
         service_api,
         event(acme, "2026-08-31T10:00:00Z", "2"),

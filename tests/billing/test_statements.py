@@ -228,9 +228,9 @@ def test_a_day_ahead_of_the_account_s_clock_still_has_a_statement(acme: Account,
         Account.objects.filter(pk=acme.pk).update(time_zone="UTC")
         december, november = load(acme, "2026-12"), load(acme)
 
-    assert (december.total.usd, december.running) == (1, False)
+    assert (december.total.usd, december.running) == (Decimal(1), False)
     assert [row.identity["date"] for row in december.table("by_day").rows] == ["2026-12-01"]
-    assert (november.total.usd, november.running, november.after) == (0, True, date(2026, 12, 1))
+    assert (november.total.usd, november.running, november.after) == (Decimal(0), True, date(2026, 12, 1))
 
 
 # ---- Currencies ----
@@ -318,18 +318,10 @@ def test_an_adjustment_changes_the_cost_of_its_day_alone(acme: Account, service_
     record(service_api, event(acme, "2026-10-31T23:59:59Z", "3"), event(acme, "2026-11-01T00:00:00Z", "4"))
     operation = Operation.objects.get(slug="api_call")
     original = Record.objects.filter(account=acme).earliest("id")
-    key = (
-        acme.pk,
-        date(2026, 10, 31),
-        operation.pk,
-        original.model_id,
-        Status.SUCCESS,
-        0,
-        0,
-        original.key_id,
-    )
+    status = int(Status.SUCCESS)
+    key = (acme.pk, date(2026, 10, 31), operation.pk, original.model_id, status, 0, 0, original.key_id)
     correction = Totals()
-    correction.add(Fact(key, 0, Status.SUCCESS, -5_000_000_001, True, None, []))
+    correction.add(Fact(key, 0, status, -5_000_000_001, True, None, []))
     correction.store(connection)
 
     october = statement(service_api, "2026-10", account=acme.public_id)
