@@ -3,10 +3,12 @@
 from django.urls import path
 
 from accounts import views as accounts_views
-from billing import views
+from billing import statement_views, views
 
 urlpatterns = [
     path("settings/usage/", views.usage, name="settings_usage"),
+    path("settings/usage/months/", statement_views.month_list, name="settings_months"),
+    path("settings/usage/months/<str:month>/", statement_views.statement, name="settings_statement"),
     path("settings/profile/", accounts_views.profile, name="settings_profile"),
     path("settings/account/", views.account, name="settings_account"),
     path("upgrade/", views.upgrade, name="upgrade"),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from billing import api
+from billing import api, statement_api
 
 urlpatterns = [
     path("usage/current/", api.Current.as_view(), name="current"),
@@ -11,4 +11,6 @@ urlpatterns = [
     path("billing/subscription/", api.SubscriptionView.as_view(), name="subscription"),
     path("billing/estimate/", api.Estimate.as_view(), name="estimate"),
     path("billing/analytics/", api.Analytics.as_view(), name="analytics"),
+    path("billing/statements/", statement_api.Statements.as_view(), name="statements"),
+    path("billing/statements/<str:month>/", statement_api.OneStatement.as_view(), name="statement"),
 ]

@@ -1,6 +1,6 @@
 """Sums of cost over local days, in USD and in any currency with dated rates."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -35,7 +35,8 @@ class Cost:
         assert value is not None
         return value
 
-    def _scaled_in(self, currency: str) -> int | None:
+    def _exact_in(self, currency: str) -> int | None:
+        """The sum in `currency`, in 10⁻²⁰, which nothing has rounded; None when a day has no rate."""
         total = 0
         for day, usd in self.by_day.items():
             if usd == 0:
@@ -44,7 +45,11 @@ class Cost:
             if rate is None:
                 return None
             total += usd * int(rate.scaleb(COST_PLACES))
-        return divide_half_even(total, COST_SCALE)
+        return total
+
+    def _scaled_in(self, currency: str) -> int | None:
+        exact = self._exact_in(currency)
+        return None if exact is None else divide_half_even(exact, COST_SCALE)
 
     def in_currency(self, currency: str) -> Decimal | None:
         """The sum in `currency` to 10 places, or None when a day has no rate."""
@@ -66,3 +71,22 @@ def total(costs: Iterable[Cost], book: PriceBook) -> Cost:
     for cost in costs:
         result.add_all(cost)
     return result
+
+
+def shares(costs: Sequence[Cost], currency: str) -> list[Decimal | None]:
+    """Each cost in `currency` to 10 places, such that they add up to their sum, which is rounded once.
+
+    Rounded one by one they would miss it by some units of the last place. So all are rounded
+    down, and those that lost most get the units that are missing: none is off by a whole unit.
+    Where a day has no rate there is no sum to meet; each that is known is rounded by itself.
+    """
+    exact = [cost._exact_in(currency) for cost in costs]
+    known = [value for value in exact if value is not None]
+    if len(known) < len(exact):
+        return [cost.in_currency(currency) for cost in costs]
+    rounded = [value // COST_SCALE for value in known]
+    missing = divide_half_even(sum(known), COST_SCALE) - sum(rounded)
+    lost_most = sorted(range(len(known)), key=lambda n: -(known[n] % COST_SCALE))
+    for position in lost_most[:missing]:
+        rounded[position] += 1
+    return [scale_down(value, COST_PLACES) for value in rounded]

@@ -4,6 +4,7 @@ Pure: values in, text out. An amount is rounded here, once, and only to be looke
 `exact_money` and `exact_quantity` give back every digit for whoever asks.
 """
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 
@@ -36,6 +37,17 @@ def exact_money(amount: Decimal, currency: str) -> str:
     """Every digit that is known of an amount, and its currency's code: 0.0000125 USD."""
     places = max(get_currency_precision(currency), _places(_trimmed(amount)))
     return f"{_grouped(_rounded(amount, places), LOCALES.get(currency, LOCALE))}{NO_BREAK_SPACE}{currency}"
+
+
+def places_of_all(amounts: Iterable[Decimal], currency: str) -> int:
+    """The fewest decimal places, at least the currency's own, that hide no digit of any amount."""
+    needed = (_places(_trimmed(amount)) for amount in amounts)
+    return max(get_currency_precision(currency), *needed, 0)
+
+
+def in_column(amount: Decimal, currency: str, places: int) -> str:
+    """An amount under a heading that names the currency, its point below the others: 1,23,456.7800."""
+    return _grouped(_rounded(amount, places), LOCALES.get(currency, LOCALE))
 
 
 def exchange_rate(rate: Decimal, currency: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 
 from accounts import keys
 from accounts.models import SCOPES, Account, User
@@ -67,11 +68,14 @@ ENDPOINTS = {
     "subscription": Endpoint("billing/subscription/", scope="billing:read"),
     "estimate": Endpoint("billing/estimate/", "post", "billing:read", RECORD),
     "analytics": Endpoint("billing/analytics/", scope="billing:read"),
+    "statements": Endpoint("billing/statements/", scope="billing:read"),
+    "statement": Endpoint("billing/statements/{month}/", scope="billing:read"),
 }  # fmt: skip
 PARAMETERS = {
     "record": "<str:record_id>",
     "campaign": "<str:campaign_id>",
     "reservation": "<str:reservation_id>",
+    "month": "<str:month>",
 }
 PUBLIC = {"schema": "schema/", "api-docs": "docs/", "health": "health/"}
 
@@ -119,7 +123,8 @@ def call(record: str, campaign: str, reservation: str) -> Call:
 
     def ask(endpoint: Endpoint, who: Api | Client, account: str | None = None) -> Any:
         client, headers = (who.client, who.headers) if isinstance(who, Api) else (who, {})
-        ids = {"record": record, "campaign": campaign, "reservation": reservation}
+        month = f"{timezone.now():%Y-%m}"
+        ids = {"record": record, "campaign": campaign, "reservation": reservation, "month": month}
         path = f"/api/v1/{endpoint.path.format(**ids)}"
         if endpoint.method == "get":
             return client.get(path, {"account": account} if account else {}, headers=headers)

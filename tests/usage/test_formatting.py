@@ -156,3 +156,21 @@ def test_a_currency_nobody_knows_is_shown_by_its_code() -> None:
     assert formatting.money(Decimal("5"), "QQQ").replace("\N{NO-BREAK SPACE}", "") == "QQQ5.00"
     assert formatting.currency_name("QQQ") == "QQQ"
     assert formatting.currency_name("INR") == "Indian Rupee"
+
+
+def test_a_column_shows_every_digit_of_every_amount_with_points_below_each_other() -> None:
+    amounts = [Decimal("1.5000000000"), Decimal("123456.7891000000"), Decimal("-0.0010000000"), Decimal(0)]
+
+    assert formatting.places_of_all(amounts, "INR") == 4
+    assert [formatting.in_column(amount, "INR", 4) for amount in amounts] == [
+        "1.5000",
+        "1,23,456.7891",
+        "−0.0010",
+        "0.0000",
+    ]
+    assert formatting.in_column(amounts[1], "USD", 4) == "123,456.7891"
+
+
+def test_a_column_of_round_amounts_keeps_the_currency_s_digits() -> None:
+    assert formatting.places_of_all([Decimal(4)], "USD") == 2
+    assert formatting.places_of_all([], "JPY") == 0
