@@ -150,9 +150,7 @@ def ledger_range(start: Bound | None, end: Bound | None, instant: str = "occurre
     return condition
 
 
-def listed(
-    params: Mapping[str, str], account: Account, ids: Mapping[str, list[int]] | None = None
-) -> Listed:
+def listed(params: Mapping[str, str], account: Account, ids: Mapping[str, list[int]] | None = None) -> Listed:
     """The records and refusals of an account that a history or export request asks for.
 
     Names are looked up first, so that both are filtered by ids; a name that
