@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from django.db.models import Q, Value
 
 from accounts.models import Account, Key, Member
-from usage.models import Campaign, Model, Refusal, Rollup, Status
+from usage.dictionaries import model_names
+from usage.models import Campaign, Refusal, Rollup, Status
 from usage.price_book import PriceBook
 
 CHOICES_AT_MOST = 200
@@ -46,13 +47,14 @@ class Offered:
 
 
 def offered(account: Account, book: PriceBook) -> Offered:
-    """What there is to choose from, in five statements whatever the account has used."""
+    """What there is to choose from, in four statements whatever the account has used, and one for models
+    that this process has not met."""
     used = used_by(account)
-    models = list(Model.objects.filter(pk__in=used.models).values_list("provider", "name"))
+    models = model_names(used.models).values()
     named = {
         "operation": _operations(used, book),
-        "provider": _plain(provider for provider, _ in models),
-        "model": _plain(name for _, name in models),
+        "provider": _plain(provider for provider, _, _ in models),
+        "model": _plain(name for _, name, _ in models),
         "key": _keys(account, used),
     }
     short = {name: _if_short(choices) if used.is_whole else None for name, choices in named.items()}

@@ -3,7 +3,7 @@
 import json
 from bisect import bisect_right
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from urllib.parse import urlencode
 
@@ -30,7 +30,7 @@ class PricedWith:
 
     rate: str
     subject: str
-    since: datetime
+    since: str
     source: str
 
 
@@ -109,7 +109,7 @@ def load(account: Account, record_id: str, named: str | None = None) -> RecordPa
         cost=cost_of(record, account, book),
         day_rate=_day_rate(account.currency, row.local_day, book),
         latency=formatting.latency(row.latency_ms),
-        lines=_lines(row, book),
+        lines=_lines(row, account, book),
         member_name=member_name or "",
         key_name=_key_name(row, account),
         corrections=_corrections(row, account),
@@ -135,13 +135,13 @@ def _day_rate(currency: str, day: date, book: PriceBook) -> DayRate | None:
     )
 
 
-def _lines(row: RecordRow, book: PriceBook) -> list[Line]:
+def _lines(row: RecordRow, account: Account, book: PriceBook) -> list[Line]:
     rate_ids = {line[2] for line in row.lines if len(line) > 2 and line[2]}
     rates = Rate.objects.filter(pk__in=rate_ids).select_related("config").in_bulk() if rate_ids else {}
-    return [_line(line, row, rates, book) for line in row.lines]
+    return [_line(line, row, rates, account, book) for line in row.lines]
 
 
-def _line(line: list, row: RecordRow, rates: dict[int, Rate], book: PriceBook) -> Line:
+def _line(line: list, row: RecordRow, rates: dict[int, Rate], account: Account, book: PriceBook) -> Line:
     unit_id, quantity = line[:2]
     rate = rates.get(line[2]) if len(line) > 2 else None
     cost = scale_down(line[3], COST_PLACES) if len(line) > 3 else None
@@ -155,16 +155,18 @@ def _line(line: list, row: RecordRow, rates: dict[int, Rate], book: PriceBook) -
         price=rate.price if rate else None,
         per=rate.per if rate else None,
         cost=cost,
-        priced_with=_priced_with(rate) if rate else None,
+        priced_with=_priced_with(rate, account) if rate else None,
         note=_note(line, row),
     )
 
 
-def _priced_with(rate: Rate) -> PricedWith:
+def _priced_with(rate: Rate, account: Account) -> PricedWith:
     config = rate.config
+    since = config.effective_from.astimezone(account.zone)
+    at = f", {since:%H:%M}" if since.time() != time.min else ""
     named = (config.provider, config.model, config.operation, config.variant)
     subject = " · ".join(part for part in named if part)
-    return PricedWith(f"rate_{rate.pk}", subject, config.effective_from, config.source)
+    return PricedWith(f"rate_{rate.pk}", subject, f"{formatting.day(since.date())}{at}", config.source)
 
 
 def _note(line: list, row: RecordRow) -> str:
