@@ -48,7 +48,7 @@ def alices(client: Client, alice: User, acme: Account) -> Client:
 
 def shown(html: str) -> list[str]:
     """The ids of the records on a page, in its order."""
-    return re.findall(r", (rec_\d+)</span>", html)
+    return re.findall(r'"sr"> (rec_\d+)</span>', html)
 
 
 def listed(api: Api, **query: Any) -> list[str]:
@@ -124,7 +124,7 @@ def test_a_row_reads_as_its_record(alices: Client, acme: Account, acme_api: Api)
 
     html = opened(alices, URL)
 
-    assert "Text analysis , rec_" in words(html)
+    assert "Text analysis rec_" in words(html)
     assert (
         "gemini-2.0-flash google bob@example.com générations/42 in chat-9 #1?&= "
         "$0.10 ₹8.37 Today, 15:30 success 1.81 s".replace("Today", "today")
@@ -455,7 +455,7 @@ def test_an_account_that_the_address_names_stays_named(
     html = opened(alices, f"{URL}?account={acme.public_id}&status=error")
 
     assert shown(html) == [both[0]]
-    for name in ("Today", "Remove filter Status: error", "Text analysis , " + both[0], "Clear"):
+    for name in ("Today", "Remove filter Status: error", "Text analysis " + both[0], "Clear"):
         assert f"account={acme.public_id}" in link(html, name)
     assert f'<input type="hidden" name="account" value="{acme.public_id}">' in html
 

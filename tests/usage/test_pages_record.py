@@ -226,7 +226,7 @@ def test_every_name_leads_to_the_records_that_share_it(alices: Client, acme_api:
         if parse_qs(urlsplit(unescape(found)).query) == {name: [record[name]]}
     )
 
-    assert record["id"] in re.findall(r", (rec_\d+)</span>", opened(alices, href))
+    assert record["id"] in re.findall(r'"sr"> (rec_\d+)</span>', opened(alices, href))
 
 
 def test_who_left_is_named_without_a_link_that_finds_nothing(
