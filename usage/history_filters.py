@@ -99,7 +99,7 @@ class Asked:
 def asked_of(path: str, query: QueryDict) -> Asked:
     """The question of an address, with `through` read as the day before `to`, if it can be read."""
     names = ("account", *FILTERS, "page_size", "cursor")
-    values = {name: query[name] for name in names if query.get(name)}
+    values = {name: value for name in names if (value := query.get(name))}
     if through := query.get("through"):
         day = _day(through)
         values.pop("to", None)

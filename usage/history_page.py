@@ -15,7 +15,8 @@ from usage.history_choices import offered
 from usage.history_filters import Asked, Filters, check
 from usage.pagination import Cursor, Page, Row, parse_cursor, read_page
 from usage.price_book import PriceBook
-from usage.refusal_rows import RefusalRow, represent_entry
+from usage.refusal_rows import represent_entry
+from usage.representation import RecordRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +110,13 @@ def exports_of(account: Account, asked: Asked) -> list[Export]:
 def entry(row: Row, account: Account, book: PriceBook) -> Entry:
     record = represent_entry(row, book)
     operation = book.operations.get(row.operation)
-    is_record = not isinstance(row, RefusalRow)
     return Entry(
         record=record,
         occurred_at=row.occurred_at,
         operation=operation.name if operation else row.operation,
         cost=cost_of(record, account, book),
-        latency=formatting.latency(row.latency_ms if is_record else None),
-        url=reverse("settings_record", args=[record["id"]]) if is_record else "",
+        latency=formatting.latency(row.latency_ms if isinstance(row, RecordRow) else None),
+        url=reverse("settings_record", args=[record["id"]]) if isinstance(row, RecordRow) else "",
     )
 
 

@@ -5,10 +5,12 @@ piece being compressed, whatever the number of rows. Texts stand in their own ce
 have the text format, so that a spreadsheet neither shortens nor evaluates one.
 """
 
+import io
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from typing import IO, Any, cast
 
 CONTENT_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 ROWS_AT_MOST = 1_048_576  # of a sheet, with its heading
@@ -71,7 +73,7 @@ def workbook(
         rows: how many there will be, or more.
     """
     pieces = _Pieces()
-    with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as package:
+    with zipfile.ZipFile(cast(IO[bytes], pieces), "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as package:
         for name, text in {**PARTS, "xl/workbook.xml": _workbook(title)}.items():
             package.writestr(name, _START + text)
         is_large = rows > ROWS_OF_A_LARGE_SHEET
@@ -88,18 +90,18 @@ def workbook(
     yield pieces.take()
 
 
-class _Pieces:
+class _Pieces(io.RawIOBase):
     """A file that can only be written to; what was written is taken away piece by piece."""
 
     def __init__(self) -> None:
         self._written: list[bytes] = []
 
-    def write(self, data: bytes) -> int:
-        self._written.append(bytes(data))
-        return len(data)
+    def writable(self) -> bool:
+        return True
 
-    def flush(self) -> None:
-        """Nothing is held back."""
+    def write(self, data: Any) -> int:
+        self._written.append(bytes(data))
+        return len(self._written[-1])
 
     def take(self) -> bytes:
         data = b"".join(self._written)

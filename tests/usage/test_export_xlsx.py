@@ -215,7 +215,8 @@ def test_a_large_sheet_has_room_for_more_than_two_gigabytes() -> None:
 
 def test_memory_does_not_grow_with_the_rows() -> None:
     def peak(rows: int) -> int:
-        pages = ([["x" * 50, number] for number in range(500)] for _ in range(rows // 500))
+        page: list[list[spreadsheet.Cell]] = [["x" * 50, number] for number in range(500)]
+        pages = (page for _ in range(rows // 500))
         tracemalloc.start()
         size = sum(len(piece) for piece in spreadsheet.workbook("Usage", ["a", "b"], pages, rows))
         used = tracemalloc.get_traced_memory()[1]

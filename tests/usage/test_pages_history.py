@@ -444,7 +444,7 @@ def test_the_exports_ask_the_api_for_exactly_what_is_filtered(
         assert parts.path == "/api/v1/usage/export/"
         asked = {key: values[0] for key, values in parse_qs(parts.query).items()}
         assert asked == {**query, "format": name, "account": acme.public_id}
-    answer = alices.get(link(html, "JSONL"))
+    answer: Any = alices.get(link(html, "JSONL"))
     assert b"".join(answer.streaming_content).count(b"\n") == 1
 
 
