@@ -26,6 +26,7 @@ GONE = 0  # stands for a name that went, with its account, as soon as it was add
 _models: dict[Name, int] = {}
 _sessions: dict[Name, int] = {}
 _campaigns: dict[Name, int] = {}
+_model_names: dict[int, Name] = {}
 _lock = threading.Lock()
 
 
@@ -34,6 +35,7 @@ def forget_all() -> None:
     with _lock:
         for table in (_models, _sessions, _campaigns):
             table.clear()
+        _model_names.clear()
 
 
 def add_operations(book: PriceBook, slugs: Iterable[str]) -> None:
@@ -59,6 +61,24 @@ def add_units(book: PriceBook, slugs: Iterable[str]) -> None:
 def model_ids(names: Iterable[tuple[str, str, str]]) -> dict[Name, int]:
     """(provider, model, variant) → id."""
     return _ids(_models, Model, ("provider", "name", "variant"), set(names), is_dated=True)
+
+
+def model_names(ids: Iterable[int]) -> dict[int, Name]:
+    """Id → (provider, model, variant), of those that there are."""
+    wanted = set(ids)
+    found = {pk: name for pk in wanted if (name := _model_names.get(pk)) is not None}
+    missing = sorted(wanted - found.keys())
+    if missing:
+        columns = ("id", "provider", "name", "variant")
+        looked_up = {
+            pk: tuple(name) for pk, *name in Model.objects.filter(pk__in=missing).values_list(*columns)
+        }
+        found.update(looked_up)
+        with _lock:
+            if len(_model_names) + len(looked_up) > REMEMBERED_AT_MOST:
+                _model_names.clear()
+            _model_names.update(looked_up)
+    return found
 
 
 def session_ids(names: Iterable[tuple[int, str]]) -> dict[Name, int]:

@@ -1,18 +1,22 @@
-"""One list of columns → CSV and JSONL, streamed in pages by key."""
+"""One list of columns → CSV, XLSX and JSONL, streamed in pages by key."""
 
 import csv
 import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 
 import msgspec
 
+from accounts.errors import DomainError
+from usage import spreadsheet
 from usage.pagination import Listed, Row, read_page
 from usage.price_book import PriceBook
 from usage.refusal_rows import represent_entry
 
 PAGE = 2_000
+RECORDS_OF_A_SHEET = spreadsheet.ROWS_AT_MOST - 1  # beside its heading
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
@@ -23,10 +27,11 @@ class Column:
     heading: str
     value: Callable[[dict], object]
     is_text: bool = True
+    is_day: bool = False
 
 
-def _field(name: str, *, is_text: bool = True) -> Column:
-    return Column(name, lambda record: record[name], is_text)
+def _field(name: str, *, is_text: bool = True, is_day: bool = False) -> Column:
+    return Column(name, lambda record: record[name], is_text, is_day)
 
 
 def _as_json(name: str) -> Column:
@@ -41,7 +46,7 @@ COLUMNS = [
     _field("key"),
     _field("occurred_at", is_text=False),
     _field("recorded_at", is_text=False),
-    _field("local_day", is_text=False),
+    _field("local_day", is_text=False, is_day=True),
     _field("operation"),
     _field("provider"),
     _field("model"),
@@ -100,9 +105,11 @@ def cell(column: Column, record: dict) -> object:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if column.is_text and isinstance(value, str) and value.startswith(FORMULA_STARTS):
-        return f"'{value}"
-    return value
+    return _unevaluated(value) if column.is_text and isinstance(value, str) else value
+
+
+def _unevaluated(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def _take(buffer: io.StringIO) -> bytes:
@@ -119,7 +126,62 @@ def as_jsonl(listed: Listed, book: PriceBook) -> Iterator[bytes]:
         yield b"".join(encoder.encode(represent_entry(row, book)) + b"\n" for row in rows)
 
 
+def as_xlsx(listed: Listed, book: PriceBook) -> Iterator[bytes]:
+    """What is listed as a workbook of one sheet, checked for its length before the first byte.
+
+    Costs, quantities and instants are texts: a spreadsheet's numbers have 15 digits, fewer than a cost of
+    a hundred thousand dollars needs for its ten places, and its times know no microseconds. Days are days,
+    counts are numbers.
+
+    Raises:
+        DomainError: more is listed than a sheet has rows.
+    """
+    count = _counted(listed, RECORDS_OF_A_SHEET + 1)
+    if count > RECORDS_OF_A_SHEET:
+        raise _too_many()
+    headings = [column.heading for column in COLUMNS]
+    return spreadsheet.workbook("Usage", headings, _sheet_pages(listed, book), count)
+
+
+def _counted(listed: Listed, at_most: int) -> int:
+    """How many entries are listed; those beyond `at_most` are not counted."""
+    count = listed.records.order_by()[:at_most].count()
+    if listed.refusals is not None and count < at_most:
+        count += listed.refusals.order_by()[:at_most].count()
+    return count
+
+
+def _too_many() -> DomainError:
+    message = (
+        f"A sheet holds {RECORDS_OF_A_SHEET:,} records, and more are listed: "
+        "export csv or jsonl, or narrow the filters."
+    )
+    return DomainError("too_many_rows", message, 400, "format")
+
+
+def _sheet_pages(listed: Listed, book: PriceBook) -> Iterator[list[list[spreadsheet.Cell]]]:
+    written = 0
+    for rows in rows_of(listed):
+        written += len(rows)
+        if written > RECORDS_OF_A_SHEET:  # recorded since they were counted: no file is better than a part
+            raise _too_many()
+        records = (represent_entry(row, book) for row in rows)
+        yield [[sheet_cell(column, record) for column in COLUMNS] for record in records]
+
+
+def sheet_cell(column: Column, record: dict) -> spreadsheet.Cell:
+    """A cell's value. A text that would be a formula in a CSV file has the same apostrophe as there."""
+    value = column.value(record)
+    if value is None or isinstance(value, bool | int):
+        return value
+    text = str(value)
+    if column.is_day:
+        return date.fromisoformat(text)
+    return _unevaluated(text) if column.is_text else text
+
+
 FORMATS: dict[str, tuple[str, Callable[[Listed, PriceBook], Iterator[bytes]]]] = {
     "csv": ("text/csv; charset=utf-8", as_csv),
+    "xlsx": (spreadsheet.CONTENT_TYPE, as_xlsx),
     "jsonl": ("application/x-ndjson", as_jsonl),
 }

@@ -2,9 +2,11 @@
 
 from django.urls import URLPattern, path
 
-from usage.views import budgets, campaigns, keys
+from usage.views import budgets, campaigns, history, keys
 
 urlpatterns: list[URLPattern] = [
+    path("settings/usage/history/", history.history, name="settings_history"),
+    path("settings/usage/history/<str:record_id>/", history.record, name="settings_record"),
     path("settings/usage/campaigns/", campaigns.campaigns, name="settings_campaigns"),
     path("settings/usage/budgets/", budgets.budgets, name="settings_budgets"),
     path("settings/usage/budgets/new/", budgets.new, name="settings_new_budget"),

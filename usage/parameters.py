@@ -1,11 +1,11 @@
 """Query parameters → filters: what is asked of the ledger and of the rollups."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet, Value
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
@@ -150,17 +150,21 @@ def ledger_range(start: Bound | None, end: Bound | None, instant: str = "occurre
     return condition
 
 
-def listed(params: Mapping[str, str], account: Account) -> Listed:
+def listed(params: Mapping[str, str], account: Account, ids: Mapping[str, list[int]] | None = None) -> Listed:
     """The records and refusals of an account that a history or export request asks for.
 
     Names are looked up first, so that both are filtered by ids; a name that
     nobody has used matches nothing. A refusal knows no more than operation and key:
     it is in no list that is filtered by anything else of a record.
+
+    Args:
+        ids: the `named_ids` of these parameters, where the caller has looked them up.
     """
     start, end = date_range(params, account)
     status = _status(params)
-    shared = Q(account_id=account.pk) & _by_operation_and_key(params)
-    own = _by_names(params, account)
+    ids = named_ids(params, account) if ids is None else ids
+    shared = Q(account_id=account.pk) & _among(ids, _SHARED)
+    own = _among(ids, set(ids) - set(_SHARED)) & _by_texts(params, account)
     if status is not None:
         own &= Q(status=status)
     records = Record.objects.filter(shared & ledger_range(start, end) & own)
@@ -177,28 +181,51 @@ def _status(params: Mapping[str, str]) -> int | None:
     return known[status] if status else None
 
 
-def _by_operation_and_key(params: Mapping[str, str]) -> Q:
-    condition = Q()
+def named_ids(params: Mapping[str, str], account: Account) -> dict[str, list[int]]:
+    """The ids behind the names that are filtered by, by column of a record, looked up in one statement.
+
+    A name that nobody has used has none.
+    """
+    lookups = _lookups(params, account)
+    found: dict[str, list[int]] = {column: [] for column in lookups}
+    columns = list(lookups)
+    numbered = [
+        rows.order_by().annotate(number=Value(number)).values_list("number", identifier)
+        for number, (rows, identifier) in enumerate(lookups.values())
+    ]
+    if numbered:
+        for number, pk in numbered[0].union(*numbered[1:], all=True):
+            found[columns[number]].append(pk)
+    return found
+
+
+def _lookups(params: Mapping[str, str], account: Account) -> dict[str, tuple[QuerySet, str]]:
+    """Column of a record → rows of what is named, and the column of those that holds the id."""
+    found: dict[str, tuple[QuerySet, str]] = {}
     if operation := params.get("operation"):
-        condition &= Q(operation_id__in=_ids(Operation.objects.filter(slug=operation)))
+        found["operation_id"] = Operation.objects.filter(slug=operation), "pk"
     if key := params.get("key"):
-        condition &= Q(key_id__in=_ids(Key.objects.filter(prefix=key)))
-    return condition
-
-
-def _by_names(params: Mapping[str, str], account: Account) -> Q:
-    """What only records know."""
-    condition = Q()
+        found["key_id"] = Key.objects.filter(prefix=key), "pk"
     models = {path: params[name] for name, path in _MODEL_PARTS.items() if params.get(name)}
     if models:
-        condition &= Q(model_id__in=_ids(Model.objects.filter(**models)))
+        found["model_id"] = Model.objects.filter(**models), "pk"
     if session := params.get("session"):
-        condition &= Q(session_id__in=_ids(Session.objects.filter(account=account, name=session)))
+        found["session_id"] = Session.objects.filter(account=account, name=session), "pk"
     if campaign := params.get("campaign"):
-        condition &= Q(campaign_id__in=_ids(Campaign.objects.filter(account=account, name=campaign)))
+        found["campaign_id"] = Campaign.objects.filter(account=account, name=campaign), "pk"
     if user := params.get("user"):
-        members = Member.objects.filter(account=account, user__email=normal_email(user))
-        condition &= Q(user_id__in=list(members.values_list("user_id", flat=True)))
+        of_email = Member.objects.filter(account=account, user__email=normal_email(user))
+        found["user_id"] = of_email, "user_id"
+    return found
+
+
+def _among(ids: Mapping[str, list[int]], columns: Container[str]) -> Q:
+    return Q(**{f"{column}__in": some for column, some in ids.items() if column in columns})
+
+
+def _by_texts(params: Mapping[str, str], account: Account) -> Q:
+    """What a record holds itself, or the row beside it."""
+    condition = Q()
     if reference := params.get("reference"):
         condition &= Q(reference=reference)
     if request_id := params.get("request_id"):
@@ -208,10 +235,7 @@ def _by_names(params: Mapping[str, str], account: Account) -> Q:
 
 _MODEL_PARTS = {"provider": "provider", "model": "name", "variant": "variant"}
 _OF_RECORDS_ONLY = (*_MODEL_PARTS, "session", "campaign", "user", "reference", "request_id")
-
-
-def _ids(rows: object) -> list[int]:
-    return list(rows.order_by().values_list("id", flat=True))  # type: ignore[attr-defined]
+_SHARED = ("operation_id", "key_id")  # columns that refusals have, too
 
 
 def page_size(params: Mapping[str, str]) -> int:

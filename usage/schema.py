@@ -9,7 +9,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers as s
 
-from usage.exports import FORMATS
+from usage.exports import FORMATS, RECORDS_OF_A_SHEET
+from usage.spreadsheet import CONTENT_TYPE as XLSX
 from usage.trends import GRANULARITIES, GROUPS
 
 
@@ -293,9 +294,14 @@ SESSIONS: dict[str, Any] = {
 EXPORT: dict[str, Any] = {
     "operation_id": "exportUsage",
     "summary": "Records and refusals as a file",
+    "description": f"What history lists, every field, streamed. An XLSX sheet holds {RECORDS_OF_A_SHEET:,}"
+    " records; more are refused with `too_many_rows`, CSV and JSONL have no limit. Costs, quantities and"
+    " instants are texts in XLSX, whose numbers would lose digits. Text that a spreadsheet would run as a"
+    " formula begins with an apostrophe in CSV and XLSX.",
     "parameters": [ACCOUNT, query("format", enum=list(FORMATS), default="csv"), *FILTERS],
     "responses": {
         (200, "text/csv"): OpenApiTypes.STR,
+        (200, XLSX): OpenApiTypes.BINARY,
         (200, "application/x-ndjson"): OpenApiTypes.STR,
         **problems(400, 401, 403, 404),
     },

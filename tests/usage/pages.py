@@ -1,4 +1,4 @@
-"""How tests sign people in to an account's pages, read them, and fill in their forms."""
+"""How tests sign people in to an account's pages, read them, follow their links and fill in their forms."""
 
 import re
 from html import unescape
@@ -17,10 +17,28 @@ def browser(user: User, account: Account, **options: Any) -> Client:
     return client
 
 
-def words(answer: Any) -> str:
-    """An answer as it reads: no tags, single spaces."""
-    text = re.sub(r"<[^>]+>", " ", answer.content.decode())
-    return " ".join(unescape(text).replace("\N{NO-BREAK SPACE}", " ").split())
+def words(page: Any) -> str:
+    """A page, or an answer that is one, as it reads: no tags, single spaces."""
+    html = page if isinstance(page, str) else page.content.decode()
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).replace("\N{NO-BREAK SPACE}", " ").split())
+
+
+def opened(client: Client, path: str) -> str:
+    """The markup of a page that is there."""
+    answer = client.get(path, follow=True)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def link(html: str, name: str) -> str:
+    """Where the link that reads so, or is called so, leads."""
+    for attributes, content in re.findall(r"<a ([^>]*)>(.*?)</a>", html, re.DOTALL):
+        labels = [unescape(found) for found in re.findall(r'aria-label="([^"]*)"', attributes)]
+        if name in (words(content), *labels):
+            href = re.search(r'href="([^"]*)"', attributes)
+            assert href is not None
+            return unescape(href[1])
+    raise AssertionError(f"no link {name!r}")
 
 
 def hidden(client: Client, path: str, name: str) -> str:

@@ -4,7 +4,7 @@
 JavaScript, and its summary shows the same by hovering.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from django import template
@@ -34,6 +34,19 @@ def amount(value: Decimal | str, currency: str) -> SafeString | str:
 
 
 @register.simple_tag
+def brief_amount(value: Decimal, currency: str) -> SafeString | str:
+    """An amount in its currency's digits, in a long table: every digit by hovering, or in the record."""
+    shown, exact = formatting.money(value, currency), formatting.exact_money(value, currency)
+    return format_html('<span title="Exactly {}">{}</span>', exact, shown) if value else shown
+
+
+@register.filter
+def ten_places(value: Decimal) -> str:
+    """A cost as the ledger holds it: 0.1002000000."""
+    return f"{value:.10f}".replace("-", formatting.MINUS)
+
+
+@register.simple_tag
 def measured(value: Decimal, unit: str) -> SafeString | str:
     """A quantity with its unit; when its reading hides digits (1.5 MiB), they come on demand."""
     shown, exact = formatting.in_unit(value, unit), formatting.exact_quantity(value, unit)
@@ -50,6 +63,14 @@ def measured_of(value: Decimal, unit: str) -> SafeString | str:
 @register.filter
 def grouped(value: Decimal | int) -> str:
     return formatting.quantity(value)
+
+
+@register.simple_tag(takes_context=True)
+def both_clocks(context: template.Context, value: datetime) -> SafeString:
+    """An instant to the second on the account's clock, and every digit of it in UTC."""
+    local = formatting.exact_moment(value.astimezone(context["request"].account.zone))
+    in_utc = value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return format_html('<time datetime="{1}">{0}</time> <small class="utc">{1}</small>', local, in_utc)
 
 
 @register.simple_tag(takes_context=True)
