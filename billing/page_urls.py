@@ -7,6 +7,8 @@ from billing import views
 
 urlpatterns = [
     path("settings/usage/", views.usage, name="settings_usage"),
+    path("settings/usage/live/", views.usage_live, name="settings_usage_live"),
+    path("settings/usage/chart/", views.usage_chart, name="settings_usage_chart"),
     path("settings/profile/", accounts_views.profile, name="settings_profile"),
     path("settings/account/", views.account, name="settings_account"),
     path("settings/keys/", accounts_views.keys, name="settings_keys"),

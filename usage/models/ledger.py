@@ -137,6 +137,9 @@ class Reversal(models.Model):
     key = reference(Key, null=True)
     reason = models.TextField()
 
+    class Meta:
+        indexes = (models.Index(fields=("account",), name="usage_reversal_account"),)
+
     def __str__(self) -> str:
         return f"rec_{self.record_id} reverses rec_{self.original_id}"
 

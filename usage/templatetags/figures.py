@@ -34,6 +34,12 @@ def amount(value: Decimal | str, currency: str) -> SafeString | str:
 
 
 @register.simple_tag
+def usd(value: Decimal) -> str:
+    """An amount in USD as it is read, where every digit stands elsewhere; a dash for nothing."""
+    return formatting.money(value, "USD") if value else "–"
+
+
+@register.simple_tag
 def measured(value: Decimal, unit: str) -> SafeString | str:
     """A quantity with its unit; when its reading hides digits (1.5 MiB), they come on demand."""
     shown, exact = formatting.in_unit(value, unit), formatting.exact_quantity(value, unit)
