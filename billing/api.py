@@ -16,7 +16,7 @@ from billing import analytics, schema, versions
 from billing.models import Plan
 from billing.plans import notice_of, period_of, plan_in_force, subscription_of
 from billing.versions import Look
-from usage import campaigns, events, parameters, queries
+from usage import campaigns, events, overview, parameters, queries
 from usage import price_book as price_books
 from usage.costs import total
 from usage.estimates import estimate
@@ -69,11 +69,22 @@ def current(look: Look, campaign_id: int | None = None) -> dict[str, Any]:
     book = price_books.as_of(look.seen.catalogue)
     period = period_of(look.subscription, now)
     start, end = queries.month_of(now.astimezone(account.zone).date())
-    lifetime = queries.cost(account, book=book, campaign_id=campaign_id)
-    summary = queries.summary(account, start, end, book, campaign_id)
+    rows = idle_since = None
+    if campaign_id is None:
+        whole = overview.read(account, start, end, book)
+        lifetime, rows, idle_since = whole.lifetime, whole.operation_rows(), whole.last_day
+    else:
+        lifetime = queries.cost(account, book=book, campaign_id=campaign_id)
+    summary = queries.summary(account, start, end, book, campaign_id, rows=rows)
     month = total((entry.cost for entry in summary.by_operation.values()), book)
     meters = quota_status.everything(
-        account, now, book, campaign_id, month=summary.by_operation, revision=look.seen.revision
+        account,
+        now,
+        book,
+        campaign_id,
+        month=summary.by_operation,
+        revision=look.seen.revision,
+        idle_since=idle_since,
     )
     return {
         "account": account.public_id,

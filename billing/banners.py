@@ -9,7 +9,7 @@ from usage.quotas.status import MeterStatus
 from usage.quotas.windows import ADJECTIVES, Kind, kind_of
 
 BANNER_FROM = 90  # per cent
-SHOWN_AT_MOST = 3
+SHOWN_AT_MOST = 4
 NOW = {"daily": "today", "weekly": "this week", "monthly": "this month", "yearly": "this year"}
 LONGER_THAN_A_MONTH = 40  # days
 

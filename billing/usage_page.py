@@ -26,10 +26,10 @@ from usage.quotas.status import MeterStatus
 
 T = TypeVar("T")
 CALLS = 10
-OPERATIONS = 10
+OPERATIONS = 8
 UNITS = 5  # of one operation
-MODELS = 8
-SESSIONS = 6
+MODELS = 6
+SESSIONS = 5
 SESSIONS_AMONG = 500  # of the newest calls: reading more would take longer the more there are
 METERS = 20
 SCOPED_METERS = 8

@@ -32,7 +32,7 @@ GROUPS = {
     "campaign": "Campaign",
 }
 COLUMN = {"member": "user"}  # what trends call it, where that is something else
-BARS_AT_MOST = 93
+DAYS_AT_MOST = 62  # by day; more of them make more of a page than they tell
 SHOWN_GROUPS = 6
 
 Group = tuple[int, str | None]  # id and, where the totals know it, the name
@@ -67,7 +67,7 @@ def chosen(params: Mapping[str, str], today: date) -> Choice:
 
     def one(name: str, choices: Iterable[str], default: str) -> str:
         try:
-            return parameters.choice(params, name, tuple(choices), default) or default
+            return parameters.choice(params, name, tuple(choices), default or None) or default
         except Invalid as error:
             wrong.append(error.message)
             return default
@@ -77,7 +77,7 @@ def chosen(params: Mapping[str, str], today: date) -> Choice:
     granularity = one("granularity", GRANULARITIES, usual)
     group_by = one("group_by", GROUPS, "")
     start, end = Choice(days).days(today)
-    is_coarser = granularity == "day" and (end - start).days > BARS_AT_MOST
+    is_coarser = granularity == "day" and (end - start).days > DAYS_AT_MOST
     return Choice(days, "week" if is_coarser else granularity, group_by, tuple(wrong), is_coarser)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, NamedTuple
 
-from django.db.models import Value
+from django.db.models import Case, DateField, Value, When
 
 from accounts.models import Account
 from usage.costs import Cost
@@ -16,18 +16,22 @@ from usage.queries import OperationRow
 from usage.versions import SUMS, Totals
 
 A_DAY = -1  # stands for the status in the rows that are sums over whole days
+MONTH_SUMS = ("unpriced", "latency_count", "latency_sum_ms")
 
 
 class Row(NamedTuple):
-    """Sums of one operation, model and status on one local day; cost in 10⁻¹⁰ USD."""
+    """Sums of one operation, model and status of the month; cost in 10⁻¹⁰ USD.
+
+    `day` is the first of the days that they were summed over: all days that share their exchange rates.
+    """
 
     day: date
     operation_id: int
     model_id: int
     status: int
     records: int
-    unpriced: int
     cost: int
+    unpriced: int
     latency_count: int
     latency_sum_ms: int
 
@@ -58,27 +62,39 @@ class Overview:
 def read(account: Account, start: date, end: date, book: PriceBook) -> Overview:
     """An account's totals, with those of the local days [start, end) in detail; in one statement."""
     found = Overview(book, Cost(book))
-    sums = [0] * len(SUMS)
-    for row in _rows(account, start, end):
+    records = cost = 0
+    for row in _rows(account, start, end, book):
         if row.status != A_DAY:
             found.month.append(row)
             continue
         found.lifetime.add(row.day, row.cost)
         found.last_day = max(found.last_day, row.day)
-        for position, value in enumerate(row[4:]):
-            sums[position] += value
-    found.totals = Totals(*sums)
+        records, cost = records + row.records, cost + row.cost
+    found.totals = Totals(records, cost)
     return found
 
 
-def _rows(account: Account, start: date, end: date) -> Iterator[Row]:
+def _rows(account: Account, start: date, end: date, book: PriceBook) -> Iterator[Row]:
     totals: dict[str, Any] = {f"t_{name}": ExactTotal(name) for name in SUMS}
+    details: dict[str, Any] = {f"t_{name}": ExactTotal(name) for name in MONTH_SUMS}
+    nothing = {f"t_{name}": Value(0) for name in MONTH_SUMS}
     its = Rollup.objects.filter(account_id=account.pk).order_by()
-    days = its.values("local_day").annotate(o=Value(0), m=Value(0), s=Value(A_DAY), **totals)
-    month = its.filter(local_day__gte=start, local_day__lt=end)
-    month = month.values("local_day", "operation_id", "model_id", "status").annotate(**totals)
-    columns = [f"t_{name}" for name in SUMS]
+    days = its.values("local_day").annotate(o=Value(0), m=Value(0), s=Value(A_DAY), **totals, **nothing)
+    month = its.filter(local_day__gte=start, local_day__lt=end).annotate(since=_since(start, end, book))
+    month = month.values("since", "operation_id", "model_id", "status").annotate(**totals, **details)
+    columns = [f"t_{name}" for name in (*SUMS, *MONTH_SUMS)]
     for row in days.values_list("local_day", "o", "m", "s", *columns).union(
-        month.values_list("local_day", "operation_id", "model_id", "status", *columns), all=True
+        month.values_list("since", "operation_id", "model_id", "status", *columns), all=True
     ):
         yield Row(*row)
+
+
+def _since(start: date, end: date, book: PriceBook) -> Case | Value:
+    """The first of the days that share their exchange rates with a row's: an amount in another currency
+    is the sum over days, each at its rate, so days of one rate may be summed before."""
+    changes = sorted({day for days, _ in book.exchange.values() for day in days if start < day < end})
+    first = Value(start, output_field=DateField())
+    if not changes:
+        return first
+    later = [When(local_day__gte=day, then=Value(day)) for day in reversed(changes)]
+    return Case(*later, default=first, output_field=DateField())

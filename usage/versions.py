@@ -28,17 +28,14 @@ from usage.quotas.scopes import Scoped
 from usage.quotas.state import AccountQuotas
 
 FORM = 1  # moved with the form of what is shown, so that nobody goes on with the old one
-SUMS = ("records", "unpriced", "cost", "latency_count", "latency_sum_ms")
+SUMS = ("records", "cost")
 
 
 class Totals(NamedTuple):
     """The sums over all rollups of an account; cost in 10⁻¹⁰ USD."""
 
     records: int = 0
-    unpriced: int = 0
     cost: int = 0
-    latency_count: int = 0
-    latency_sum_ms: int = 0
 
 
 class Watched(NamedTuple):

@@ -1,4 +1,4 @@
-"""Goal 11: Usage & Costs and `current`, read over HTTP of an account with many records and of one with few."""
+"""Goal 11: Usage & Costs and `current` over HTTP, of an account with many records and of one with few."""
 
 from typing import ClassVar
 

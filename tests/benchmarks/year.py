@@ -29,8 +29,8 @@ FROM seq_{first}_to_{last}
 """
 AT = "(UTC_TIMESTAMP() - INTERVAL (({all} - seq) * {seconds} DIV {all}) SECOND)"
 ROLLUP = """
-INSERT INTO usage_rollup SELECT account_id, local_day, operation_id, model_id, status, user_id, 0, 0, COUNT(*),
- 0, SUM(cost), COUNT(latency_ms), SUM(latency_ms), MAX(latency_ms)
+INSERT INTO usage_rollup SELECT account_id, local_day, operation_id, model_id, status, user_id, 0, 0,
+ COUNT(*), 0, SUM(cost), COUNT(latency_ms), SUM(latency_ms), MAX(latency_ms)
 FROM usage_record WHERE account_id = {account} GROUP BY 1, 2, 3, 4, 5, 6
 """
 ROLLUP_UNIT = """

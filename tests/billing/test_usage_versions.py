@@ -1,4 +1,4 @@
-"""What a poll is answered by: `current` and the page's live part are 304 until something could read differently."""
+"""What a poll is answered by: 304 until something of `current`, or of the page, could read differently."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta

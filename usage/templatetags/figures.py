@@ -34,9 +34,9 @@ def amount(value: Decimal | str, currency: str) -> SafeString | str:
 
 
 @register.simple_tag
-def usd(value: Decimal) -> str:
-    """An amount in USD as it is read, where every digit stands elsewhere; a dash for nothing."""
-    return formatting.money(value, "USD") if value else "–"
+def figure(value: Decimal, currency: str) -> str:
+    """An amount as it is read, where there are too many for every digit of each; a dash for nothing."""
+    return formatting.money(value, currency) if value else "–"
 
 
 @register.simple_tag
