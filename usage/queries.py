@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts.models import Account
 from usage import price_book as price_books
+from usage import references
 from usage.costs import Cost
 from usage.fields import QUANTITY_PLACES, ExactTotal, scale_down, scale_up
 from usage.models import Record, Rollup, RollupUnit, Status
@@ -225,7 +226,12 @@ def _quantities(
 
 
 def distinct_references(account: Account, start: date, end: date, campaign_id: int | None = None) -> int:
-    """How many different references (such as generations) the range's records name."""
+    """How many different references (such as generations) the range's records name.
+
+    Whole months are counted already; anything else is read from the ledger.
+    """
+    if campaign_id is None and (start, end) == month_of(start):
+        return references.count(account.pk, start)
     named = Record.objects.filter(account=account, reference__gt="").order_by()
     # Most accounts never name one: the index says so at once.
     if not named.exists():

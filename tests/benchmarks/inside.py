@@ -95,13 +95,16 @@ def audit(without: Iterable[int]) -> list[str]:
     """The first totals and balances that differ from the ledger."""
     from itertools import chain, islice
 
-    from usage import rollups
+    from usage import references, rollups
     from usage.quotas import balances
     from usage.snapshot import consistent
 
     with consistent():
         ids = [pk for pk in rollups.account_ids() if pk not in set(without)]
-        return [str(drift) for drift in islice(chain(rollups.verify(ids), balances.verify(ids)), 3)]
+        return [
+            str(drift)
+            for drift in islice(chain(rollups.verify(ids), references.verify(ids), balances.verify(ids)), 3)
+        ]
 
 
 def main(command: str, *arguments: str) -> None:
