@@ -96,6 +96,11 @@ def current_membership(request: HttpRequest, places: list[Member]) -> Member:
         raise NotYours("unknown_account", f"There is no account {named!r} for you.")
     if not places:
         raise NotYours("no_account", "You are not a member of any account.")
+    return switched_to(request, places)
+
+
+def switched_to(request: HttpRequest, places: list[Member]) -> Member:
+    """Where a user works who names no account: in the one switched to, or in their first."""
     switched = request.session.get(CURRENT_ACCOUNT)
     return next((place for place in places if place.account_id == switched), places[0])
 

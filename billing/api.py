@@ -1,12 +1,9 @@
 """The REST endpoints that show plan and price beside usage."""
 
-import hashlib
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from django.utils import timezone
-from django.utils.http import parse_etags
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,10 +12,11 @@ from rest_framework.views import APIView
 from accounts.authentication import account_of, caller_of
 from accounts.errors import NotYours
 from accounts.models import Account
-from billing import analytics, schema
+from billing import analytics, schema, versions
 from billing.models import Plan
 from billing.plans import notice_of, period_of, plan_in_force, subscription_of
-from usage import campaigns, events, parameters, queries
+from billing.versions import Look
+from usage import campaigns, events, overview, parameters, queries
 from usage import price_book as price_books
 from usage.costs import total
 from usage.estimates import estimate
@@ -27,6 +25,7 @@ from usage.models import PricingConfig
 from usage.parsers import JSON, read_body, sent_as
 from usage.quotas import status as quota_status
 from usage.representation import instant_text
+from usage.versions import totals_of
 
 
 class Current(APIView):
@@ -37,18 +36,13 @@ class Current(APIView):
     @extend_schema(**schema.CURRENT)
     def get(self, request: Request) -> Response:
         account = account_of(request)
-        document = current(account, named_campaign(account, request.query_params.get("campaign")))
-        etag = f'"{hashlib.blake2b(msgspec.json.encode(document), digest_size=16).hexdigest()}"'
+        campaign_id = named_campaign(account, request.query_params.get("campaign"))
+        look = versions.look(account, timezone.now())
+        etag = look.etag(totals_of(account), look.scope_names(), "current", campaign_id)
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-        if is_held_already(request, etag):
+        if versions.is_held_already(request._request, etag):
             return Response(status=304, headers=headers)
-        return Response(document, headers=headers)
-
-
-def is_held_already(request: Request, etag: str) -> bool:
-    """Whether If-None-Match names this answer; a proxy that compresses makes its tags weak."""
-    held = parse_etags(request.headers.get("If-None-Match", ""))
-    return "*" in held or any(tag.removeprefix("W/") == etag for tag in held)
+        return Response(current(look, campaign_id), headers=headers)
 
 
 def named_campaign(account: Account, name: str | None) -> int | None:
@@ -65,24 +59,32 @@ def named_campaign(account: Account, name: str | None) -> int | None:
     return found.pk
 
 
-def current(account: Account, campaign_id: int | None = None) -> dict[str, Any]:
+def current(look: Look, campaign_id: int | None = None) -> dict[str, Any]:
     """What `usage/current` answers: plan, period, meters, and the calendar month's summary and cost.
 
     Args:
         campaign_id: only the usage, cost and quotas of this campaign.
     """
-    now = timezone.now()
-    subscription = subscription_of(account)
-    plan = plan_in_force(subscription, now)
-    period = period_of(subscription, now)
-    start, end = queries.month_of(queries.today(account))
-    lifetime = queries.cost(account, campaign_id=campaign_id)
-    book = lifetime.book
-    summary = queries.summary(account, start, end, book, campaign_id)
+    account, plan, now = look.account, look.plan, look.now
+    book = price_books.as_of(look.seen.catalogue)
+    period = period_of(look.subscription, now)
+    start, end = queries.month_of(now.astimezone(account.zone).date())
+    rows = idle_since = None
+    if campaign_id is None:
+        whole = overview.read(account, start, end, book)
+        lifetime, rows, idle_since = whole.lifetime, whole.operation_rows(), whole.last_day
+    else:
+        lifetime = queries.cost(account, book=book, campaign_id=campaign_id)
+    summary = queries.summary(account, start, end, book, campaign_id, rows=rows)
     month = total((entry.cost for entry in summary.by_operation.values()), book)
-    revision = subscription.account.revision
     meters = quota_status.everything(
-        account, now, book, campaign_id, month=summary.by_operation, revision=revision
+        account,
+        now,
+        book,
+        campaign_id,
+        month=summary.by_operation,
+        revision=look.seen.revision,
+        idle_since=idle_since,
     )
     return {
         "account": account.public_id,

@@ -1,32 +1,38 @@
 """What the Usage & Costs page shows of an account, put together from usage's queries."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-
-from django.utils import timezone
+from typing import Generic, TypeVar
 
 from accounts.models import Account
+from billing.banners import Banner, banners
 from billing.models import Plan
-from billing.plans import notice_of, plan_in_force, subscription_of
-from usage import charts, formatting, queries
-from usage.costs import Cost
+from billing.plans import notice_of
+from billing.versions import Look
+from usage import cost_chart, formatting, overview, queries, sessions
+from usage import price_book as price_books
+from usage.amounts import Amounts, amounts
+from usage.by_model import ModelUsage, by_model
+from usage.cost_chart import Choice, CostChart
+from usage.costs import Cost, total
+from usage.links import Links
 from usage.price_book import PriceBook
 from usage.queries import OperationTotal, Summary
 from usage.quotas import status as quota_status
 from usage.quotas.status import MeterStatus
 
+T = TypeVar("T")
 CALLS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Amounts:
-    """One cost as it is shown: in USD, and in the account's own currency when that is another one."""
-
-    usd: Decimal
-    currency: str | None
-    other: Decimal | None  # None although there is a currency: no exchange rate holds
+OPERATIONS = 8
+UNITS = 5  # of one operation
+MODELS = 6
+SESSIONS = 5
+SESSIONS_AMONG = 500  # of the newest calls: reading more would take longer the more there are
+METERS = 20
+SCOPED_METERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,32 +45,33 @@ class ExchangeNote:
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    label: str
-    shown: str
-    amounts: Amounts
-    bar: charts.Bar
-    is_future: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CostChart:
-    """Cost per day: bars, the readings of the lines behind them, and the same as rows of a table."""
-
-    width: int
-    currency: str | None
-    days: list[Day]
-    ticks: list[str]
-    edges: list[str]
-    summary: str
-
-
-@dataclass(frozen=True, slots=True)
 class UsedOperation:
+    name: str
     total: OperationTotal
     amounts: Amounts
     quantities: list[tuple[Decimal, str]]
+    more_units: int
     all_unpriced: bool
+    href: str
+    failed_href: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsedModel:
+    usage: ModelUsage
+    amounts: Amounts
+    latency: str
+    failed_share: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsedSession:
+    name: str
+    interactions: int
+    amounts: Amounts
+    last_activity: object
+    href: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,60 +81,139 @@ class Call:
     record: dict
     amounts: Amounts | None  # None: nothing of its cost is known
     latency: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Some(Generic[T]):
+    """The first of a list, and how many more there are."""
+
+    shown: list[T]
+    more: int
+
+
+def first_of(everything: Sequence[T], at_most: int) -> Some[T]:
+    return Some(list(everything[:at_most]), max(0, len(everything) - at_most))
 
 
 @dataclass(frozen=True, slots=True)
 class UsagePage:
-    plan: Plan | None
+    etag: str
+    plan: Plan
     notice: str | None
+    banners: list[Banner]
+    more_banners: int
     month: str
     ends: str
     days_left: int
     this_month: Amounts
+    last_month: Amounts
+    last_month_name: str
     lifetime: Amounts
     exchange: ExchangeNote | None
     summary: Summary
+    failed: int
+    failed_share: str
     unpriced: int
-    operations: list[UsedOperation]
-    meters: list[MeterStatus]
+    operations: Some[UsedOperation]
+    other_operations: Amounts | None
+    meters: Some[MeterStatus]
+    scoped_meters: Some[MeterStatus]
     chart: CostChart
     calls: list[Call]
+    models: Some[UsedModel]
+    sessions: list[UsedSession]
+    hrefs: dict[str, str]
 
     @property
     def is_fresh(self) -> bool:
         """Nothing was ever recorded."""
         return self.summary.last_used_at is None
 
+    @property
+    def said(self) -> str:
+        """What has changed, for those who hear the page."""
+        operations = formatting.in_unit(Decimal(self.summary.operations), "operations")
+        return f"Updated: {operations}, {self.this_month.text} in {self.month}."
 
-def load(account: Account) -> UsagePage:
-    """Everything on the page."""
-    now = timezone.now()
-    subscription = subscription_of(account)
-    plan = plan_in_force(subscription, now)
-    today = queries.today(account)
+
+def load(look: Look, choice: Choice, links: Links) -> UsagePage:
+    """Everything on the page. However long the account's history is, it reads totals and a few records."""
+    account, now = look.account, look.now
+    today = now.astimezone(account.zone).date()
     start, end = queries.month_of(today)
-    lifetime = queries.cost(account)
-    book = lifetime.book
+    book = price_books.as_of(look.seen.catalogue)
+    whole = overview.read(account, start, end, book)
+    names = look.scope_names()
     newest = queries.last_records(account, CALLS, book)
-    summary = queries.summary(account, start, end, book, newest=newest)
+    summary = queries.summary(account, start, end, book, newest=newest, rows=whole.operation_rows())
+    meters = quota_status.everything(
+        account,
+        now,
+        book,
+        month=summary.by_operation,
+        revision=look.seen.revision,
+        idle_since=whole.last_day,
+        names=names,
+    )
+    of_month = list(summary.by_operation.values())
+    before, _ = queries.month_of(date.fromordinal(start.toordinal() - 1))
+    failed = sum(entry.errors for entry in of_month)
+    models = by_model(whole)
+    scoped = sorted((m for m in meters if m.scope != "account"), key=lambda m: -(m.percentage or 0))
+    shown_banners, more_banners = banners(meters, links)
     return UsagePage(
-        plan=plan,
-        notice=notice_of(plan),
+        etag=look.etag(whole.totals, names, "page"),
+        plan=look.plan,
+        notice=notice_of(look.plan),
+        banners=shown_banners,
+        more_banners=more_banners,
         month=formatting.month(start),
         ends=formatting.day(end, today),
         days_left=(end - today).days,
-        this_month=amounts(between(lifetime, start, end), account),
-        lifetime=amounts(lifetime, account),
+        this_month=amounts(whole.month_cost, account.currency),
+        last_month=amounts(between(whole.lifetime, before, start), account.currency),
+        last_month_name=formatting.month(before),
+        lifetime=amounts(whole.lifetime, account.currency),
         exchange=exchange_note(book, account.currency, today),
         summary=summary,
-        unpriced=sum(total.unpriced for total in summary.by_operation.values()),
-        operations=[used_operation(total, account) for total in summary.by_operation.values()],
-        meters=quota_status.everything(
-            account, now, book, month=summary.by_operation, revision=subscription.account.revision
+        failed=failed,
+        failed_share=share(failed, summary.operations),
+        unpriced=sum(entry.unpriced for entry in of_month),
+        operations=first_of(
+            [used_operation(entry, account, links, start, end) for entry in of_month], OPERATIONS
         ),
-        chart=cost_chart(between(lifetime, start, end), start, end, today, account),
-        calls=[call(record, account, book) for record in newest],
+        other_operations=others(of_month[OPERATIONS:], account, book),
+        meters=first_of([m for m in meters if m.scope == "account"], METERS),
+        scoped_meters=first_of(scoped, SCOPED_METERS),
+        chart=cost_chart.load(account, choice, whole, today, links),
+        calls=[call(record, account, book, links) for record in newest],
+        models=first_of([used_model(usage, account, links, start, end) for usage in models], MODELS),
+        sessions=[
+            UsedSession(
+                usage.name,
+                usage.interactions,
+                amounts(usage.cost, account.currency),
+                usage.last_activity,
+                links.history(session=usage.name),
+            )
+            for usage in sessions.lately(account, SESSIONS_AMONG, SESSIONS, book)
+        ],
+        hrefs={
+            "month": links.history(start, end),
+            "last_month": links.history(before, start),
+            "ever": links.history(),
+            "failed": links.history(start, end, status="error"),
+        },
     )
+
+
+def load_chart(look: Look, choice: Choice, links: Links) -> CostChart:
+    """The chart alone."""
+    today = look.now.astimezone(look.account.zone).date()
+    book = price_books.as_of(look.seen.catalogue)
+    whole = overview.read(look.account, *queries.month_of(today), book)
+    return cost_chart.load(look.account, choice, whole, today, links)
 
 
 def between(cost: Cost, start: date, end: date) -> Cost:
@@ -135,10 +221,12 @@ def between(cost: Cost, start: date, end: date) -> Cost:
     return Cost(cost.book, {day: usd for day, usd in cost.by_day.items() if start <= day < end})
 
 
-def amounts(cost: Cost, account: Account) -> Amounts:
-    if account.currency == "USD":
-        return Amounts(cost.usd, None, None)
-    return Amounts(cost.usd, account.currency, cost.in_currency(account.currency))
+def share(part: int, whole: int) -> str:
+    """A share in per cent with one digit after the point; never 0 for what is not nothing."""
+    if part <= 0 or whole <= 0:
+        return "0 %"
+    percent = (Decimal(part) * 100 / whole).quantize(Decimal("0.1"))
+    return f"{formatting.quantity(percent)} %" if percent else "under 0.1 %"
 
 
 def exchange_note(book: PriceBook, currency: str, today: date) -> ExchangeNote | None:
@@ -150,50 +238,41 @@ def exchange_note(book: PriceBook, currency: str, today: date) -> ExchangeNote |
     return ExchangeNote(currency, formatting.exchange_rate(rate, currency), formatting.day(since))
 
 
-def used_operation(total: OperationTotal, account: Account) -> UsedOperation:
-    quantities = [(quantity, unit) for unit, quantity in sorted(total.quantities.items())]
-    nothing_known = total.unpriced >= total.count > 0 and total.cost.scaled == 0
-    return UsedOperation(total, amounts(total.cost, account), quantities, nothing_known)
-
-
-def cost_chart(cost: Cost, start: date, end: date, today: date, account: Account) -> CostChart:
-    """The chart of a month; days to come have their room and no bar."""
-    days = [date.fromordinal(n) for n in range(start.toordinal(), end.toordinal())]
-    daily = [Cost(cost.book, {day: cost.by_day.get(day, 0)}) for day in days]
-    drawn = charts.bar_chart([entry.usd for entry in daily])
-    rows = [
-        Day(formatting.day(day, today), _shown(entry, account), amounts(entry, account), bar, day > today)
-        for day, entry, bar in zip(days, daily, drawn.bars, strict=True)
-    ]
-    return CostChart(
-        width=drawn.width,
-        currency=rows[0].amounts.currency,
-        days=rows,
-        ticks=[formatting.money(tick, "USD") for tick in drawn.ticks],
-        edges=[rows[position].label for position in (0, len(rows) // 2, -1)],
-        summary=_chart_summary(cost, rows),
+def used_operation(
+    entry: OperationTotal, account: Account, links: Links, start: date, end: date
+) -> UsedOperation:
+    quantities = [(quantity, unit) for unit, quantity in sorted(entry.quantities.items())]
+    nothing_known = entry.unpriced >= entry.count > 0 and entry.cost.scaled == 0
+    return UsedOperation(
+        name=entry.name,
+        total=entry,
+        amounts=amounts(entry.cost, account.currency),
+        quantities=quantities[:UNITS],
+        more_units=max(0, len(quantities) - UNITS),
+        all_unpriced=nothing_known,
+        href=links.history(start, end, operation=entry.slug),
+        failed_href=links.history(start, end, operation=entry.slug, status="error"),
     )
 
 
-def _chart_summary(cost: Cost, rows: list[Day]) -> str:
-    if not any(row.amounts.usd for row in rows):
-        return "no cost this month"
-    most = max(rows, key=lambda row: row.amounts.usd)
-    total, peak = formatting.money(cost.usd, "USD"), formatting.money(most.amounts.usd, "USD")
-    return f"{total} in all, most on {most.label} with {peak}"
+def others(entries: Sequence[OperationTotal], account: Account, book: PriceBook) -> Amounts | None:
+    """What the operations cost together for which there is no row."""
+    return amounts(total((entry.cost for entry in entries), book), account.currency) if entries else None
 
 
-def _shown(cost: Cost, account: Account) -> str:
-    """The cost of a day as it stands by its bar: $1.20 · ₹100.20."""
-    day = amounts(cost, account)
-    shown = formatting.money(day.usd, "USD")
-    if day.currency and day.other is not None:
-        shown += f" · {formatting.money(day.other, day.currency)}"
-    return shown
+def used_model(usage: ModelUsage, account: Account, links: Links, start: date, end: date) -> UsedModel:
+    return UsedModel(
+        usage=usage,
+        amounts=amounts(usage.cost, account.currency),
+        latency=formatting.latency(usage.mean_ms),
+        failed_share=share(usage.errors, usage.calls),
+        href=links.history(start, end, **usage.filters) if any(usage.filters.values()) else "",
+    )
 
 
-def call(record: dict, account: Account, book: PriceBook) -> Call:
-    return Call(record, _record_amounts(record, account, book), formatting.latency(record["latency_ms"]))
+def call(record: dict, account: Account, book: PriceBook, links: Links) -> Call:
+    shown = _record_amounts(record, account, book)
+    return Call(record, shown, formatting.latency(record["latency_ms"]), links.record(record["id"]))
 
 
 def _record_amounts(record: dict, account: Account, book: PriceBook) -> Amounts | None:

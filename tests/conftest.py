@@ -13,10 +13,11 @@ import pytest
 from django.core.management.commands import flush
 from django.test import Client
 
-from accounts import keys, references
+from accounts import keys
+from accounts import references as account_references
 from accounts.lifecycle import open_business_account
 from accounts.models import Account, Member, Permit, User
-from usage import dictionaries, price_book, rollups
+from usage import dictionaries, price_book, references, rollups
 from usage.permission import doors
 from usage.quotas import balances
 from usage.quotas import state as quota_state
@@ -35,7 +36,7 @@ def _empty_memories() -> Iterator[None]:
 
 def forget_everything() -> None:
     keys.forget_all()
-    references.forget_all()
+    account_references.forget_all()
     dictionaries.forget_all()
     price_book.forget()
     rate_limits.forget_all()
@@ -143,4 +144,4 @@ def worked_examples() -> dict:
 def totals_agree(db: None) -> Iterator[None]:
     """After the test, every total agrees with the ledger."""
     yield
-    assert [str(drift) for drift in (*rollups.verify(), *balances.verify())] == []
+    assert [str(drift) for drift in (*rollups.verify(), *references.verify(), *balances.verify())] == []

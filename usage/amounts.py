@@ -1,8 +1,9 @@
-"""A cost as pages show it."""
+"""A cost as people read it: in USD, and beside it in the account's own currency."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 
+from usage import formatting
 from usage.costs import Cost
 
 
@@ -13,6 +14,14 @@ class Amounts:
     usd: Decimal
     currency: str | None
     other: Decimal | None  # None although there is a currency: no exchange rate holds
+
+    @property
+    def text(self) -> str:
+        """The same on one line: $1.20 · ₹100.20."""
+        shown = formatting.money(self.usd, "USD")
+        if self.currency and self.other is not None:
+            shown += f" · {formatting.money(self.other, self.currency)}"
+        return shown
 
 
 def amounts(cost: Cost, currency: str) -> Amounts:

@@ -26,16 +26,15 @@ GONE = 0  # stands for a name that went, with its account, as soon as it was add
 _models: dict[Name, int] = {}
 _sessions: dict[Name, int] = {}
 _campaigns: dict[Name, int] = {}
-_model_names: dict[int, Name] = {}
+_names_of_models: dict[int, tuple[str, str, str]] = {}
 _lock = threading.Lock()
 
 
 def forget_all() -> None:
     """Drop what this process remembers."""
     with _lock:
-        for table in (_models, _sessions, _campaigns):
+        for table in (_models, _sessions, _campaigns, _names_of_models):
             table.clear()
-        _model_names.clear()
 
 
 def add_operations(book: PriceBook, slugs: Iterable[str]) -> None:
@@ -63,24 +62,6 @@ def model_ids(names: Iterable[tuple[str, str, str]]) -> dict[Name, int]:
     return _ids(_models, Model, ("provider", "name", "variant"), set(names), is_dated=True)
 
 
-def model_names(ids: Iterable[int]) -> dict[int, Name]:
-    """Id → (provider, model, variant), of those that there are."""
-    wanted = set(ids)
-    found = {pk: name for pk in wanted if (name := _model_names.get(pk)) is not None}
-    missing = sorted(wanted - found.keys())
-    if missing:
-        columns = ("id", "provider", "name", "variant")
-        looked_up = {
-            pk: tuple(name) for pk, *name in Model.objects.filter(pk__in=missing).values_list(*columns)
-        }
-        found.update(looked_up)
-        with _lock:
-            if len(_model_names) + len(looked_up) > REMEMBERED_AT_MOST:
-                _model_names.clear()
-            _model_names.update(looked_up)
-    return found
-
-
 def session_ids(names: Iterable[tuple[int, str]]) -> dict[Name, int]:
     """(account id, session) → id."""
     return _ids(_sessions, Session, ("account_id", "name"), set(names))
@@ -89,6 +70,20 @@ def session_ids(names: Iterable[tuple[int, str]]) -> dict[Name, int]:
 def campaign_ids(names: Iterable[tuple[int, str]]) -> dict[Name, int]:
     """(account id, campaign) → id."""
     return _ids(_campaigns, Campaign, ("account_id", "name"), set(names))
+
+
+def models_by_id(ids: Iterable[int]) -> dict[int, tuple[str, str, str]]:
+    """What models are called: id → (provider, model, variant). A name is never changed."""
+    wanted = set(ids) - {0}
+    missing = sorted(pk for pk in wanted if pk not in _names_of_models)
+    if missing:
+        rows = Model.objects.filter(pk__in=missing).values_list("pk", "provider", "name", "variant")
+        found = {pk: (provider, name, variant) for pk, provider, name, variant in rows}
+        with _lock:
+            if len(_names_of_models) + len(found) > REMEMBERED_AT_MOST:
+                _names_of_models.clear()
+            _names_of_models.update(found)
+    return {pk: name for pk in wanted if (name := _names_of_models.get(pk)) is not None}
 
 
 def drop_names(account_ids: Iterable[int]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from django.db.models import Q, Value
 
 from accounts.models import Account, Key, Member
-from usage.dictionaries import model_names
+from usage.dictionaries import models_by_id
 from usage.models import Campaign, Refusal, Rollup, Status
 from usage.price_book import PriceBook
 
@@ -50,7 +50,7 @@ def offered(account: Account, book: PriceBook) -> Offered:
     """What there is to choose from, in four statements whatever the account has used, and one for models
     that this process has not met."""
     used = used_by(account)
-    models = model_names(used.models).values()
+    models = models_by_id(used.models).values()
     named = {
         "operation": _operations(used, book),
         "provider": _plain(provider for provider, _, _ in models),

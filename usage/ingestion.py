@@ -20,7 +20,7 @@ from accounts.errors import DomainError
 from accounts.keys import Caller
 from accounts.models import Account
 from accounts.references import AccountResolver
-from usage import dictionaries, events, one_trip, retrying
+from usage import dictionaries, events, one_trip, references, retrying
 from usage import price_book as price_books
 from usage.bulk import insert_head, row_texts
 from usage.entries import Entry, checked
@@ -267,7 +267,7 @@ class Store:
         guards = admission.statements(entry.moves)
         if guards is None or entry.account_id not in states:
             return None
-        others = _totals_of([entry]).statements(database)
+        others = references.statements(database, entry) + _totals_of([entry]).statements(database)
         if entry.detail:
             # Its id is known only over there, so it stands in for a number here.
             head = insert_head("mysql", RecordDetail._meta.db_table, DETAIL_COLUMNS)
@@ -331,6 +331,7 @@ class Store:
     ) -> list[Outcome]:
         outcomes = insert(database, entries, secrets.randbits(62), self.now)
         new = [entry for entry, outcome in zip(entries, outcomes, strict=True) if outcome.is_new]
+        references.add(database, new)
         _totals_of(new).store(database)
         freed = {}
         if self.settlement is not None and outcomes[0].error is None:

@@ -23,6 +23,8 @@ from usage.models import (
     Quota,
     Record,
     RecordDetail,
+    ReferenceCount,
+    ReferenceName,
     Refusal,
     Replay,
     Reservation,
@@ -41,6 +43,7 @@ REASON_AT_MOST = 2_000
 DELETED_AT_ONCE = 5_000
 TABLES = (
     *(RecordDetail, Reversal, Record, Rollup, RollupUnit, Session, Campaign, Replay),
+    *(ReferenceName, ReferenceCount),
     *(Hold, Reservation, Balance, Window, Quota, Terms, Refusal),
 )
 

@@ -158,6 +158,12 @@ def current() -> PriceBook:
     return book
 
 
+def as_of(version: int) -> PriceBook:
+    """The book, where the caller has just read the catalogue's version."""
+    book = _book
+    return book if book is not None and book.version == version else reload()
+
+
 def stored_version() -> int:
     version = models.CatalogueVersion.objects.values_list("version", flat=True).filter(pk=1).first()
     return version or 0

@@ -4,7 +4,7 @@ Days are the account's own: a range [start, end) of local days means the days th
 records froze when they were written. All totals come from rollups.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts.models import Account
 from usage import price_book as price_books
+from usage import references
 from usage.costs import Cost
 from usage.fields import QUANTITY_PLACES, ExactTotal, scale_down, scale_up
 from usage.models import Record, Rollup, RollupUnit, Status
@@ -90,6 +91,10 @@ class OperationTotal:
     successful_quantities: dict[str, Decimal] = field(default_factory=dict)
 
 
+# (operation id, local day, status, records, unpriced records, cost in 10⁻¹⁰ USD)
+OperationRow = tuple[int, date, int, int, int, int]
+
+
 @dataclass(slots=True)
 class Summary:
     """A range at a glance."""
@@ -106,20 +111,23 @@ def totals_by_operation(
     end: date | None,
     book: PriceBook | None = None,
     campaign_id: int | None = None,
+    rows: Iterable[OperationRow] | None = None,
 ) -> dict[str, OperationTotal]:
     """What each operation did in a range of local days (or ever), the most expensive first.
 
     Args:
         book, campaign_id: as in `cost`.
+        rows: the range's totals, where the caller has them.
     """
     book = book or price_books.current()
     found: dict[str, OperationTotal] = {}
-    rows = (
-        Rollup.objects.filter(_days(account, start, end, campaign_id))
-        .values_list("operation_id", "local_day", "status")
-        .annotate(count=ExactTotal("records"), gaps=ExactTotal("unpriced"), usd=ExactTotal("cost"))
-        .order_by("local_day")
-    )
+    if rows is None:
+        rows = (
+            Rollup.objects.filter(_days(account, start, end, campaign_id))
+            .values_list("operation_id", "local_day", "status")
+            .annotate(count=ExactTotal("records"), gaps=ExactTotal("unpriced"), usd=ExactTotal("cost"))
+            .order_by("local_day")
+        )
     for operation_id, day, status, count, unpriced, usd in rows:
         operation = book.operation(operation_id)
         entry = found.setdefault(operation.slug, OperationTotal(operation.slug, operation.name, Cost(book)))
@@ -145,14 +153,16 @@ def summary(
     book: PriceBook | None = None,
     campaign_id: int | None = None,
     newest: Sequence[dict] | None = None,
+    rows: Iterable[OperationRow] | None = None,
 ) -> Summary:
     """Records, distinct references, totals by operation, and the last use, of a range of local days.
 
     Args:
         book, campaign_id: as in `cost`.
         newest: the account's `last_records`, where the caller has them; they know the last use.
+        rows: as in `totals_by_operation`.
     """
-    totals = totals_by_operation(account, start, end, book, campaign_id)
+    totals = totals_by_operation(account, start, end, book, campaign_id, rows)
     if newest is None:
         last_used = last_used_at(account, campaign_id)
     else:
@@ -216,7 +226,12 @@ def _quantities(
 
 
 def distinct_references(account: Account, start: date, end: date, campaign_id: int | None = None) -> int:
-    """How many different references (such as generations) the range's records name."""
+    """How many different references (such as generations) the range's records name.
+
+    Whole months are counted already; anything else is read from the ledger.
+    """
+    if campaign_id is None and (start, end) == month_of(start):
+        return references.count(account.pk, start)
     named = Record.objects.filter(account=account, reference__gt="").order_by()
     # Most accounts never name one: the index says so at once.
     if not named.exists():

@@ -1,12 +1,16 @@
 """The most active sessions of an account, from the ledger by its index."""
 
-from django.db.models import Q
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import F, Q
 
 from accounts.models import Account
 from usage import price_book as price_books
 from usage.costs import Cost
-from usage.fields import quantity_text
+from usage.fields import COST_PLACES, quantity_text, scale_up
 from usage.models import Record, Session, Status
+from usage.price_book import PriceBook
 from usage.representation import instant_text
 from usage.rollups import read_facts_with
 
@@ -41,3 +45,29 @@ def most_active(account: Account, only: Q, limit: int) -> list[dict]:
     rows.sort(key=lambda row: row["session"])
     rows.sort(key=lambda row: (row["interactions"], row["last_activity"]), reverse=True)
     return rows[:limit]
+
+
+@dataclass(slots=True)
+class SessionUsage:
+    """What one session did among the newest calls of its account."""
+
+    name: str
+    interactions: int
+    cost: Cost
+    last_activity: datetime
+
+
+def lately(account: Account, among: int, limit: int, book: PriceBook) -> list[SessionUsage]:
+    """The most active sessions among an account's newest records; so many are read and no more, ever."""
+    newest = Record.objects.filter(account_id=account.pk).order_by(F("occurred_at").desc(), F("id").desc())
+    rows = newest.values_list("session__name", "counts", "cost", "local_day", "occurred_at")[:among]
+    found: dict[str, SessionUsage] = {}
+    for name, counts, cost, day, occurred_at in rows:
+        if name is None:
+            continue
+        usage = found.setdefault(name, SessionUsage(name, 0, Cost(book), occurred_at))
+        usage.interactions += counts
+        usage.cost.add(day, scale_up(cost or 0, COST_PLACES))
+    active = [usage for usage in found.values() if usage.interactions > 0]
+    # The newest came first, and sorting keeps that order among equals.
+    return sorted(active, key=lambda usage: -usage.interactions)[:limit]

@@ -6,9 +6,9 @@ Refused attempts are requests, with status `rate_limited`; they cost nothing and
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db.models import Max, Q
+from django.db.models import Max, OuterRef, Q, Subquery
 
 from accounts.models import Account, Key, User
 from usage import price_book as price_books
@@ -118,6 +118,32 @@ def _add_quantities(points: Points, book: PriceBook, only: Q, granularity: str, 
         group = row[column] if column else None
         point = _point(points, book, bucket_of(row["local_day"], granularity), group)
         point.quantities[row["unit_id"]] = point.quantities.get(row["unit_id"], 0) + row["total"]
+
+
+class DailyCost(NamedTuple):
+    """What one group cost on one local day, in 10⁻¹⁰ USD; id 0 and no name for what is without."""
+
+    day: date
+    group_id: int
+    cost: int
+    name: str | None
+
+
+_NAMED = {"user": (User, "email"), "campaign": (Campaign, "name"), "key": (Key, "prefix")}
+
+
+def daily_costs(account: Account, start: date, end: date, group_by: str) -> list[DailyCost]:
+    """Cost by local day [start, end) and group, in one statement; names of people, campaigns and keys."""
+    column = _COLUMN[group_by]
+    rows: Any = Rollup.objects.filter(account_id=account.pk, local_day__gte=start, local_day__lt=end)
+    rows = rows.order_by().values("local_day", column).annotate(total=ExactTotal("cost"))
+    named = _NAMED.get(group_by)
+    if named is None:
+        return [DailyCost(*row, None) for row in rows.values_list("local_day", column, "total")]
+    table, name = named
+    names = Subquery(table._default_manager.filter(pk=OuterRef(column)).values(name)[:1])
+    rows = rows.annotate(group_name=names).values_list("local_day", column, "total", "group_name")
+    return [DailyCost(*row) for row in rows]
 
 
 def _add_units(points: Points, book: PriceBook, only: Q, granularity: str) -> None:

@@ -10,18 +10,19 @@ import sys
 from collections.abc import Sequence
 
 from tests.benchmarks import contestants as c
-from tests.benchmarks import fill, races
+from tests.benchmarks import fill, races, reading, year
 from tests.benchmarks.engines import ENGINES
 from tests.benchmarks.goals import GOALS, THOUSANDS, Goal, Runs, print_findings, print_goals, print_growth
 from tests.benchmarks.stage import Stage, set_up
 
-USUAL = {"mariadb": {1, 2, 3, 4, 5, 6, 7, 10}, "sqlite": {1, 4, 5, 10}}
+USUAL = {"mariadb": {1, 2, 3, 4, 5, 6, 7, 10, 11}, "sqlite": {1, 4, 5, 10}}
 LARGE = {8, 9}
 RECORDS_BEFORE = 1_000_000
 FEW, MANY = 10_000, 5_000_000
 GROWN_TO = (500_000, 5_000_000)
 SMALL_POOL = "512M"  # less than the table of five millions
 LARGE_POOL = "6G"
+READ_OF_FEW, READ_OF_MANY = 1_000, 1_000_000
 CONNECTIONS = 8
 ROUNDS_OF_NAIVE = 3  # each takes half a minute: nothing else is as slow
 
@@ -94,7 +95,17 @@ def run_usual(engine: str, wanted: set[int], options: argparse.Namespace) -> boo
             fewer = argparse.Namespace(rounds=min(options.rounds, ROUNDS_OF_NAIVE), scale=options.scale)
             run_goals(stage, {7}, fewer, f"{name}. An account with {RECORDS_BEFORE:,} records this month")
         audit(stage)
+        if 11 in wanted:
+            read_of_few_and_many(stage, options)
     return not any(found.wrong for found in findings if found.is_ours)
+
+
+def read_of_few_and_many(stage: Stage, options: argparse.Namespace) -> None:
+    """Goal 11."""
+    for name, records in (("few", READ_OF_FEW), ("many", READ_OF_MANY)):
+        reading.READERS[name] = year.reader(stage, records)
+    heading = f"{stage.engine.name}. A year with {READ_OF_MANY:,} records against one with {READ_OF_FEW:,}"
+    run_goals(stage, {11}, options, heading)
 
 
 def run_goals(

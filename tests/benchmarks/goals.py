@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tests.benchmarks import contestants as c
 from tests.benchmarks import guarded as g
+from tests.benchmarks import reading as r
 from tests.benchmarks.races import Finding
 
 Runs = dict[type[c.Contestant], list[c.Measurement]]
@@ -13,7 +14,7 @@ Runs = dict[type[c.Contestant], list[c.Measurement]]
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A ratio to reach: of rates, or (`cpu`) of CPU per request, where less is better.
+    """A ratio to reach: of rates, or of CPU (`cpu`) or time (`time`) per request, where less is better.
 
     Without a floor it is only shown.
     """
@@ -24,21 +25,24 @@ class Goal:
     floor: float | None = None
     go_for: float | None = None
     cpu: bool = False
+    time: bool = False
 
     def ratios(self, runs: Runs) -> list[float]:
         pairs = zip(runs[self.ours], runs[self.against], strict=True)
         if self.cpu:
             return [ours.cpu_us / other.cpu_us for ours, other in pairs]
+        if self.time:
+            return [other.per_second / ours.per_second for ours, other in pairs]
         return [ours.per_second / other.per_second for ours, other in pairs]
 
     def verdict(self, ratio: float) -> str:
         if self.floor is None or self.go_for is None:
             return "for information"
-        reached = (lambda bound: ratio <= bound) if self.cpu else (lambda bound: ratio >= bound)
+        reached = (lambda bound: ratio <= bound) if self.cpu or self.time else (lambda bound: ratio >= bound)
         return "reached" if reached(self.go_for) else "pass" if reached(self.floor) else "MISS"
 
     def bounds(self) -> tuple[str, str]:
-        sign = "≤ " if self.cpu else ""
+        sign = "≤ " if self.cpu or self.time else ""
         return tuple("" if b is None else f"{sign}{b:g}" for b in (self.floor, self.go_for))  # type: ignore[return-value]
 
 
@@ -58,6 +62,11 @@ GOALS = (
     Goal(7, g.GuardedRecord, g.NaiveSum, cpu=True),
     Goal(8, g.AmongMany, g.AmongFew, 0.85, 1.0),
     Goal(8, g.AmongMany, g.AmongFew, cpu=True),
+    Goal(11, r.PageOfMany, r.PageOfFew, 1.3, 1.1, time=True),
+    Goal(11, r.PageOfMany, r.PageOfFew, cpu=True),
+    Goal(11, r.CurrentOfMany, r.CurrentOfFew, 1.3, 1.1, time=True),
+    Goal(11, r.CurrentOfMany, r.CurrentOfFew, cpu=True),
+    Goal(11, r.PollOfMany, r.PollOfFew, time=True),
 )
 # How many thousands of events or requests one round has.
 THOUSANDS: dict[type[c.Contestant], float] = {
@@ -74,6 +83,12 @@ THOUSANDS: dict[type[c.Contestant], float] = {
     g.NaiveSum: 0.016,
     g.AmongMany: 2.4,
     g.AmongFew: 2.4,
+    r.PageOfMany: 0.048,
+    r.PageOfFew: 0.048,
+    r.CurrentOfMany: 0.096,
+    r.CurrentOfFew: 0.096,
+    r.PollOfMany: 0.16,
+    r.PollOfFew: 0.16,
 }
 WIDTHS = "{:<5}{:<42}{:<38}{:>7} {:>7} {:>7}  {:>6} {:>7}  {}"
 
@@ -85,7 +100,7 @@ def print_goals(goals: Sequence[Goal], runs: Runs, heading: str) -> None:
     for goal in goals:
         ratios = goal.ratios(runs)
         middle = statistics.median(ratios)
-        what = goal.ours.name + (" (CPU)" if goal.cpu else "")
+        what = goal.ours.name + (" (CPU)" if goal.cpu else " (time)" if goal.time else "")
         digits = 2 if middle >= 0.01 else 5
         figures = [f"{ratio:.{digits}f}" for ratio in (min(ratios), middle, max(ratios))]
         row = (goal.number, what, goal.against.name, *figures, *goal.bounds(), goal.verdict(middle))

@@ -2,6 +2,7 @@
 
 python -m tests.benchmarks.inside cast            tables, catalogue, accounts and keys; prints them
 python -m tests.benchmarks.inside limit ID N      account ID may make N calls of the API
+python -m tests.benchmarks.inside reader N        an account whose owner is signed in, for N records
 python -m tests.benchmarks.inside audit [ID …]    every total against the ledger, without these accounts
 """
 
@@ -43,6 +44,34 @@ def made(name: str, calls: int | None) -> tuple[int, str]:
     return account.pk, keys.make_key(account, name="app")[1]
 
 
+def reader(records: int) -> dict[str, object]:
+    """A business account with three members and a key, and its owner's browser session."""
+    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+    from django.contrib.sessions.backends.db import SessionStore
+
+    from accounts import keys
+    from accounts.authentication import CURRENT_ACCOUNT
+    from accounts.lifecycle import open_business_account
+    from accounts.models import Member, User
+
+    users = [User.objects.create_user(f"reader-{records}-{n}@example.com") for n in range(3)]
+    account = open_business_account(f"Reader of {records}", owner=users[0], time_zone="UTC")
+    for user in users[1:]:
+        Member.objects.create(account=account, user=user)
+    session = SessionStore()
+    session[SESSION_KEY] = str(users[0].pk)
+    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+    session[HASH_SESSION_KEY] = users[0].get_session_auth_hash()
+    session[CURRENT_ACCOUNT] = account.pk
+    session.save()
+    return {
+        "account": account.pk,
+        "users": [user.pk for user in users],
+        "token": keys.make_key(account, name="reader")[1],
+        "session": session.session_key,
+    }
+
+
 def limit(account_id: int, calls: int) -> None:
     """Let an account make so many calls in a calendar month, and no more."""
     from decimal import Decimal
@@ -66,13 +95,16 @@ def audit(without: Iterable[int]) -> list[str]:
     """The first totals and balances that differ from the ledger."""
     from itertools import chain, islice
 
-    from usage import rollups
+    from usage import references, rollups
     from usage.quotas import balances
     from usage.snapshot import consistent
 
     with consistent():
         ids = [pk for pk in rollups.account_ids() if pk not in set(without)]
-        return [str(drift) for drift in islice(chain(rollups.verify(ids), balances.verify(ids)), 3)]
+        return [
+            str(drift)
+            for drift in islice(chain(rollups.verify(ids), references.verify(ids), balances.verify(ids)), 3)
+        ]
 
 
 def main(command: str, *arguments: str) -> None:
@@ -85,6 +117,8 @@ def main(command: str, *arguments: str) -> None:
         answer = cast()
     elif command == "limit":
         limit(*numbers)
+    elif command == "reader":
+        answer = reader(*numbers)
     else:
         answer = audit(numbers)
     print(json.dumps(answer))

@@ -22,6 +22,12 @@ def post(path: str, token: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
+def get(path: str, headers: dict[str, str]) -> bytes:
+    """The same for what is read."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}\r\n".encode()
+
+
 @dataclass(slots=True)
 class Connection:
     """One keep-alive connection, the requests it has yet to send and the answers it got."""
@@ -58,10 +64,12 @@ class Connection:
 
 
 def is_whole(answer: bytes) -> bool:
-    """Whether the answer has all the bytes that its Content-Length promises."""
+    """Whether the answer has all the bytes that its Content-Length promises; a 304 has none."""
     head, end, body = answer.partition(b"\r\n\r\n")
     if not end:
         return False
+    if status_of(answer) == 304:
+        return True
     _, named, length = head.lower().partition(b"content-length:")
     if not named:
         raise ValueError(f"an answer without Content-Length: {head[:300]!r}")

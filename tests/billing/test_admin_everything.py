@@ -26,6 +26,8 @@ from usage.models import (
     Hold,
     Meter,
     Record,
+    ReferenceCount,
+    ReferenceName,
     Replay,
     Rollup,
     RollupUnit,
@@ -37,6 +39,8 @@ from usage.queue import enqueue
 from usage.quotas import limits, refusals
 
 NOT_REGISTERED = {
+    ReferenceCount: "its primary key has several columns, which the admin cannot handle",
+    ReferenceName: "its primary key has several columns, which the admin cannot handle",
     Rollup: "its primary key has several columns, which the admin cannot handle",
     RollupUnit: "its primary key has several columns, which the admin cannot handle",
     Permit: "is never committed: no other connection ever sees one",

@@ -6,11 +6,23 @@ from accounts.errors import DomainError
 from accounts.lifecycle import delete_account
 from accounts.models import Account, AuditEntry, Key, Member, Permit, User
 from tests.conftest import Api, forget_everything
-from usage.models import Campaign, Record, RecordDetail, Reversal, Rollup, RollupUnit, Session
+from usage.models import (
+    Campaign,
+    Record,
+    RecordDetail,
+    ReferenceCount,
+    ReferenceName,
+    Reversal,
+    Rollup,
+    RollupUnit,
+    Session,
+)
 
 pytestmark = pytest.mark.usefixtures("totals_agree")
 
-LEDGER = (Record, RecordDetail, Reversal, Rollup, RollupUnit, Session, Campaign)
+LEDGER = (
+    *(Record, RecordDetail, Reversal, Rollup, RollupUnit, Session, Campaign, ReferenceName, ReferenceCount),
+)
 
 
 def use_everything(service_api: Api, account: Account) -> None:
@@ -19,6 +31,7 @@ def use_everything(service_api: Api, account: Account) -> None:
         "operation": "api_call",
         "session": "chat-9",
         "campaign": "spring",
+        "reference": "generation-1",
         "request_id": "req-1",
         "metadata": {"a": 1},
     }

@@ -137,6 +137,9 @@ class Reversal(models.Model):
     key = reference(Key, null=True)
     reason = models.TextField()
 
+    class Meta:
+        indexes = (models.Index(fields=("account",), name="usage_reversal_account"),)
+
     def __str__(self) -> str:
         return f"rec_{self.record_id} reverses rec_{self.original_id}"
 
@@ -196,6 +199,30 @@ class RollupUnit(RollupKey):
 
     def __str__(self) -> str:
         return f"{self.account_id} {self.local_day} {self.unit_id}"
+
+
+class ReferenceName(models.Model):
+    """A reference that a month's records name: the primary key decides which of them was the first."""
+
+    account_id = models.BigIntegerField()
+    month = models.DateField(help_text="Its first day.")
+    name = ExactCharField(max_length=200)
+    pk = models.CompositePrimaryKey("account_id", "month", "name")
+
+    def __str__(self) -> str:
+        return f"{self.account_id} {self.month:%Y-%m} {self.name}"
+
+
+class ReferenceCount(models.Model):
+    """How many references a month's records name (usage.references)."""
+
+    account_id = models.BigIntegerField()
+    month = models.DateField(help_text="Its first day.")
+    names = models.BigIntegerField()
+    pk = models.CompositePrimaryKey("account_id", "month")
+
+    def __str__(self) -> str:
+        return f"{self.account_id} {self.month:%Y-%m}: {self.names}"
 
 
 class Replay(models.Model):

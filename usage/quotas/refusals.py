@@ -95,7 +95,11 @@ def scope_text(scope: str, scope_id: int) -> str:
         Scope.CAMPAIGN: Campaign.objects.filter(pk=scope_id).values_list("name", flat=True),
         Scope.KEY: Key.objects.filter(pk=scope_id).values_list("prefix", flat=True),
     }[Scope(scope)]
-    return f"{scope}:{names.first() or scope_id}"
+    return scope_named(scope, names.first() or str(scope_id))
+
+
+def scope_named(scope: str, name: str) -> str:
+    return f"{scope}:{name}" if scope != Scope.ACCOUNT else "account"
 
 
 def attempt_of(entry: Entry, now: datetime) -> tuple[int, int, int, object]:

@@ -143,6 +143,18 @@ class AccountQuotas:
         """The stored window that an instant falls into."""
         return next((window for window in self.windows.get(kind, ()) if at in window.span), None)
 
+    def neighbours(self, kind: Kind, at: datetime) -> tuple[Span | None, Span | None] | None:
+        """The latest stored window that begins at or before an instant and the earliest after it.
+
+        None where windows that matter may not be loaded: those of a year reach back further.
+        """
+        if kind == Kind.BILLING_YEAR or at < self.loaded_from + WINDOWS_BACK:
+            return None
+        spans = [window.span for window in self.windows.get(kind, ())]  # the latest first
+        before = next((span for span in spans if span.start <= at), None)
+        after = next((span for span in reversed(spans) if span.start > at), None)
+        return before, after
+
     def balance(self, slot: Slot, window: StoredWindow) -> int | None:
         key = slot.key
         return self.balances.get((window.id, key.meter_id, key.scope, key.scope_id))

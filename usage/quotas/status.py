@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import Sum
+from django.db.models import BigIntegerField, Case, OuterRef, Subquery, Sum, When
 
 from accounts.models import Account
 from usage.fields import QUANTITY_PLACES, round_half_even, scale_down, scale_up
@@ -22,6 +22,7 @@ from usage.quotas.windows import Kind, Span, nominal, place
 from usage.representation import instant_text
 
 WARNING_FROM = 80  # per cent
+DAY_AT_MOST = timedelta(days=2)  # from a local day's date to its end in the zone farthest behind UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,12 @@ class MeterStatus:
     used: int
     reserved: int = 0
     slot: Slot | None = None
+
+    @property
+    def whose(self) -> tuple[str, str]:
+        """The kind of scope and what it is called: ("member", "bob@example.com"); ("account", "")."""
+        kind, _, name = self.scope.partition(":")
+        return kind, name
 
     @property
     def used_decimal(self) -> Decimal:
@@ -136,6 +143,8 @@ def everything(
     *,
     month: Month | None = None,
     revision: int | None = None,
+    idle_since: date | None = None,
+    names: Mapping[Scoped, str] | None = None,
 ) -> list[MeterStatus]:
     """Every meter with a quota, or else with usage in the calendar month; in the catalogue's order.
 
@@ -143,12 +152,13 @@ def everything(
         campaign_id: only this campaign's quotas and usage.
         month: the calendar month's totals by operation, where the caller has them.
         revision: the account's, where the caller has just read it.
+        idle_since, names: as in `of_quotas`.
     """
     slots = None
     if campaign_id is not None:
         state = quota_state.fresh(account.pk, now, revision)
         slots = [slot for key, slot in state.slots.items() if key[1:3] == (Scope.CAMPAIGN, campaign_id)]
-    limited = of_quotas(account, now, book, slots, revision)
+    limited = of_quotas(account, now, book, slots, revision, idle_since, names)
     order = {meter.id: position for position, meter in enumerate(book.meters)}
     if month is None:
         days = month_of(now.astimezone(account.zone).date())
@@ -163,8 +173,16 @@ def of_quotas(
     book: PriceBook,
     slots: Iterable[Slot] | None = None,
     revision: int | None = None,
+    idle_since: date | None = None,
+    names: Mapping[Scoped, str] | None = None,
 ) -> list[MeterStatus]:
-    """The status of an account's quotas in force, or of `slots` among them, in the catalogue's order."""
+    """The status of an account's quotas in force, or of `slots` among them, in the catalogue's order.
+
+    Args:
+        idle_since: the last local day on which anything was recorded, where the caller knows it; a window
+            that begins later has not to be counted.
+        names: of the scopes, where the caller has asked for them.
+    """
     state = quota_state.fresh(account.pk, now, revision)
     asked = state.slots.values() if slots is None else slots
     chosen = [slot for slot in asked if slot.key.meter_id in book.meters_by_id]
@@ -172,47 +190,64 @@ def of_quotas(
     chosen.sort(key=lambda slot: (order[slot.key.meter_id], slot.key))
     spans = {kind: _span(account, state, kind, now) for kind in {slot.key.kind for slot in chosen}}
     kept = _kept(account, state, chosen, now)
-    used = {slot.key: kept[slot.key][0] for slot in chosen if slot.key in kept}
+    used = {key: row[0] for key, row in kept.items()}
+    held = {key: row[1] for key, row in kept.items()}
     unopened = [slot for slot in chosen if slot.key not in kept]
-    used |= _counted(unopened, account, spans, book)
-    held = _held(account, [row[1] for row in kept.values() if row[2]], now)
-    awaited = _awaited(unopened, account, spans, book, now)
-    named = scopes.names(Scoped(slot.key.scope, slot.key.scope_id) for slot in chosen)
+    used |= {slot.key: 0 for slot in unopened}
+    to_count = [slot for slot in unopened if _may_have_used(spans[slot.key.kind], idle_since)]
+    used |= _counted(to_count, account, spans, book)
+    held |= _awaited(unopened, account, spans, book, now)
+    if names is None:
+        names = scopes.names(Scoped(slot.key.scope, slot.key.scope_id) for slot in chosen)
     return [
         MeterStatus(
             book.meters_by_id[slot.key.meter_id],
-            scopes.text(Scoped(slot.key.scope, slot.key.scope_id), named),
+            refusals.scope_named(slot.key.scope, names[Scoped(slot.key.scope, slot.key.scope_id)]),
             spans[slot.key.kind],
             used[slot.key],
-            held.get(kept[slot.key][1], 0) if slot.key in kept else awaited[slot.key],
+            held[slot.key],
             slot,
         )
         for slot in chosen
     ]
 
 
+def _may_have_used(span: Span, idle_since: date | None) -> bool:
+    """Whether records of a day until `idle_since`, in whatever zone it was frozen, may lie in a window."""
+    return idle_since is None or span.start.date() <= idle_since + DAY_AT_MOST
+
+
 def _span(account: Account, state: AccountQuotas, kind: Kind, now: datetime) -> Span:
     window = state.window_at(kind, now)
     if window is not None:
         return window.span
-    known = [stored.span for stored in state.windows.get(kind, ())]  # the latest first
-    before = next((span for span in known if span.start <= now), None)
-    after = next((span for span in reversed(known) if span.start > now), None)
-    if before is None:  # an older one than this process remembers may be there
-        before, after = stored_neighbours(account.pk, kind, now)
+    before, after = state.neighbours(kind, now) or stored_neighbours(account.pk, kind, now)
     return place(kind, now, account.zone, state.anchor, before, after)
 
 
-def _kept(account: Account, state: AccountQuotas, slots: list[Slot], now: datetime) -> dict:
-    """The balances that are kept of quotas: key → used, balance id, held."""
+def _kept(
+    account: Account, state: AccountQuotas, slots: list[Slot], now: datetime
+) -> dict[SlotKey, tuple[int, int]]:
+    """The balances that are kept of quotas: key → used, held."""
     ids = {}
     for slot in slots:
         window = state.window_at(slot.key.kind, now)
         balance_id = None if window is None else state.balance(slot, window)
         if balance_id is not None:
             ids[balance_id] = slot.key
-    rows = Balance.objects.filter(pk__in=ids).values_list("pk", "used", "held")
-    return {ids[pk]: (used, pk, held) for pk, used, held in rows}
+    if not ids:
+        return {}
+    # What has expired is swept only when room is short: it is left out here.
+    live = Hold.objects.filter(
+        balance_id=OuterRef("pk"),
+        reservation__state=Reservation.State.OPEN,
+        reservation__expires_at__gt=now,
+    )
+    held = Subquery(live.order_by().values("balance_id").annotate(all=Sum("amount")).values("all"))
+    rows = Balance.objects.filter(pk__in=ids).annotate(
+        live=Case(When(held__gt=0, then=held), default=0, output_field=BigIntegerField())
+    )
+    return {ids[pk]: (used, live or 0) for pk, used, live in rows.values_list("pk", "used", "live")}
 
 
 def _counted(slots: list[Slot], account: Account, spans: dict[Kind, Span], book: PriceBook) -> dict:
@@ -244,19 +279,6 @@ def _awaited(
                 counted = Counted(book.meters_by_id[slot.key.meter_id], slot.key.scope, slot.key.scope_id)
                 found[slot.key] += counting.share(counted, part, book)
     return found
-
-
-def _held(account: Account, balance_ids: list[int], now: datetime) -> dict[int, int]:
-    """What reservations hold that have not expired: expired ones are swept only when room is short."""
-    if not balance_ids:
-        return {}
-    holds = Hold.objects.filter(
-        account_id=account.pk,
-        balance_id__in=balance_ids,
-        reservation__state=Reservation.State.OPEN,
-        reservation__expires_at__gt=now,
-    )
-    return dict(holds.values_list("balance_id").annotate(all=Sum("amount")).order_by())
 
 
 def without_quota(

@@ -47,6 +47,12 @@ def ten_places(value: Decimal) -> str:
 
 
 @register.simple_tag
+def figure(value: Decimal, currency: str) -> str:
+    """An amount as it is read, where there are too many for every digit of each; a dash for nothing."""
+    return formatting.money(value, currency) if value else "–"
+
+
+@register.simple_tag
 def measured(value: Decimal, unit: str) -> SafeString | str:
     """A quantity with its unit; when its reading hides digits (1.5 MiB), they come on demand."""
     shown, exact = formatting.in_unit(value, unit), formatting.exact_quantity(value, unit)

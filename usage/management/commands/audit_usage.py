@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.references import find_account
-from usage import rollups
+from usage import references, rollups
 from usage.quotas import balances
 from usage.snapshot import consistent
 
@@ -28,7 +28,11 @@ class Command(BaseCommand):
             accounts = [account.pk]
         drifts = 0
         with consistent():
-            for drift in (*rollups.verify(accounts), *balances.verify(accounts)):
+            for drift in (
+                *rollups.verify(accounts),
+                *balances.verify(accounts),
+                *references.verify(accounts),
+            ):
                 drifts += 1
                 self.stdout.write(str(drift))
         if drifts:

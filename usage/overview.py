@@ -1,0 +1,100 @@
+"""What Usage & Costs is made of, read at once: the totals of every day, and this month's in detail."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, NamedTuple
+
+from django.db.models import Case, DateField, Value, When
+
+from accounts.models import Account
+from usage.costs import Cost
+from usage.fields import ExactTotal
+from usage.models import Rollup
+from usage.price_book import PriceBook
+from usage.queries import OperationRow
+from usage.versions import SUMS, Totals
+
+A_DAY = -1  # stands for the status in the rows that are sums over whole days
+MONTH_SUMS = ("unpriced", "latency_count", "latency_sum_ms")
+
+
+class Row(NamedTuple):
+    """Sums of one operation, model and status of the month; cost in 10⁻¹⁰ USD.
+
+    `day` is the first of the days that they were summed over: all days that share their exchange rates.
+    """
+
+    day: date
+    operation_id: int
+    model_id: int
+    status: int
+    records: int
+    cost: int
+    unpriced: int
+    latency_count: int
+    latency_sum_ms: int
+
+
+@dataclass(slots=True)
+class Overview:
+    """An account's usage: `lifetime` is its cost by day, `month` the rows of the month that was asked for."""
+
+    book: PriceBook
+    lifetime: Cost
+    totals: Totals = field(default_factory=Totals)
+    last_day: date = date.min  # on which anything was recorded
+    month: list[Row] = field(default_factory=list)
+
+    def operation_rows(self) -> Iterator[OperationRow]:
+        """The month's rows as `queries.totals_by_operation` takes them."""
+        for row in self.month:
+            yield row.operation_id, row.day, row.status, row.records, row.unpriced, row.cost
+
+    @property
+    def month_cost(self) -> Cost:
+        result = Cost(self.book)
+        for row in self.month:
+            result.add(row.day, row.cost)
+        return result
+
+
+def read(account: Account, start: date, end: date, book: PriceBook) -> Overview:
+    """An account's totals, with those of the local days [start, end) in detail; in one statement."""
+    found = Overview(book, Cost(book))
+    records = cost = 0
+    for row in _rows(account, start, end, book):
+        if row.status != A_DAY:
+            found.month.append(row)
+            continue
+        found.lifetime.add(row.day, row.cost)
+        found.last_day = max(found.last_day, row.day)
+        records, cost = records + row.records, cost + row.cost
+    found.totals = Totals(records, cost)
+    return found
+
+
+def _rows(account: Account, start: date, end: date, book: PriceBook) -> Iterator[Row]:
+    totals: dict[str, Any] = {f"t_{name}": ExactTotal(name) for name in SUMS}
+    details: dict[str, Any] = {f"t_{name}": ExactTotal(name) for name in MONTH_SUMS}
+    nothing = {f"t_{name}": Value(0) for name in MONTH_SUMS}
+    its = Rollup.objects.filter(account_id=account.pk).order_by()
+    days = its.values("local_day").annotate(o=Value(0), m=Value(0), s=Value(A_DAY), **totals, **nothing)
+    month = its.filter(local_day__gte=start, local_day__lt=end).annotate(since=_since(start, end, book))
+    month = month.values("since", "operation_id", "model_id", "status").annotate(**totals, **details)
+    columns = [f"t_{name}" for name in (*SUMS, *MONTH_SUMS)]
+    for row in days.values_list("local_day", "o", "m", "s", *columns).union(
+        month.values_list("since", "operation_id", "model_id", "status", *columns), all=True
+    ):
+        yield Row(*row)
+
+
+def _since(start: date, end: date, book: PriceBook) -> Case | Value:
+    """The first of the days that share their exchange rates with a row's: an amount in another currency
+    is the sum over days, each at its rate, so days of one rate may be summed before."""
+    changes = sorted({day for days, _ in book.exchange.values() for day in days if start < day < end})
+    first = Value(start, output_field=DateField())
+    if not changes:
+        return first
+    later = [When(local_day__gte=day, then=Value(day)) for day in reversed(changes)]
+    return Case(*later, default=first, output_field=DateField())
