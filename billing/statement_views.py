@@ -57,12 +57,12 @@ def _load(request: AccountRequest, month: str, rows: int) -> Statement:
 def _days(found: Statement) -> dict[str, object]:
     """The chart of the month's days, and the same as rows of a table."""
     rows = found.table("by_day").rows
-    drawn = charts.bar_chart([row.usd for row in rows])
+    drawn = charts.stacked_chart([[row.usd for row in rows]], len(rows))
     most = max(rows, key=lambda row: row.usd)
     peak = f"most on {most.name} with {formatting.money(most.usd, 'USD')}" if most.usd else "no cost"
     return {
-        "days": list(zip(rows, drawn.bars, strict=True)),
-        "width": drawn.width,
+        "days": list(zip(rows, drawn.slots, strict=True)),
+        "path": drawn.paths[0],
         "ticks": [formatting.money(tick, "USD") for tick in drawn.ticks],
         "edges": [rows[position].name for position in sorted({0, len(rows) // 2, len(rows) - 1})],
         "peak": peak,
