@@ -25,7 +25,7 @@ def as_pdf(statement: Statement) -> bytes:
     try:
         return _compiled(data, is_writable=True)
     except typst.TypstError as error:
-        if "could not be displayed" not in str(error):
+        if not str(error).startswith("PDF/UA"):
             raise
     return _compiled(data, is_writable=False)
 

@@ -61,6 +61,10 @@ class Row:
         return self.costs["USD"] or Decimal(0)
 
     @property
+    def shown(self) -> str:
+        return formatting.money(self.usd, "USD")
+
+    @property
     def amounts(self) -> dict[str, object]:
         """The cost as pages show it (includes/amounts.html)."""
         other = None if self.currency == "USD" else self.currency

@@ -132,6 +132,21 @@ def test_what_no_font_can_write_is_still_in_the_document(acme: Account, service_
     assert root_of(reader)["/MarkInfo"]["/Marked"].value is True
 
 
+@pytest.mark.parametrize(
+    "name", ["\ufeffspring", "spring\u202e", "\ud7ffspring", "👩‍👩‍👧‍👦spring", "ﷺspring"]
+)
+def test_no_character_keeps_a_statement_from_being_printed(
+    acme: Account, service_api: Api, name: str
+) -> None:
+    Account.objects.filter(pk=acme.pk).update(name=name)
+    record(service_api, event(acme, "2026-11-05T10:00:00Z", "1", campaign=name))
+
+    text = words(pdf_of(service_api, acme))
+
+    assert text.count("spring") >= 2
+    assert "Total 1 – 1.00 83.50" in text
+
+
 def test_an_empty_month_is_one_page_that_says_so(acme: Account, service_api: Api) -> None:
     reader = pdf_of(service_api, acme)
 

@@ -126,7 +126,8 @@ def assert_described(schema: dict[str, Any], part: dict[str, Any], value: Any, w
 
 READS = (
     "usage/current/", "usage/history/", "usage/trends/", "usage/sessions/", "usage/campaigns/",
-    "billing/plans/", "billing/prices/", "billing/subscription/", "billing/analytics/", "health/",
+    "billing/plans/", "billing/prices/", "billing/subscription/", "billing/analytics/",
+    "billing/statements/", "health/",
 )  # fmt: skip
 
 
@@ -145,6 +146,14 @@ def test_a_real_answer_is_as_described(schema: dict[str, Any], used: Api, path: 
     described = schema["paths"][f"/api/v1/{path}"]["get"]["responses"]["200"]["content"]["application/json"]
 
     assert_described(schema, described["schema"], used.get(path).json(), path)
+
+
+def test_a_real_statement_is_as_described(schema: dict[str, Any], used: Api) -> None:
+    answers = schema["paths"]["/api/v1/billing/statements/{month}/"]["get"]["responses"]["200"]["content"]
+    document = used.get(f"billing/statements/{timezone.now():%Y-%m}/").json()
+
+    assert set(answers) == {"application/json", "text/csv", "application/pdf"}
+    assert_described(schema, answers["application/json"]["schema"], document, "statement")
 
 
 @pytest.mark.parametrize("path", ["usage/", "billing/estimate/"])
