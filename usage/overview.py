@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, NamedTuple
 
-from django.db.models import Case, DateField, Value, When
+from django.db.models import Case, IntegerField, Min, Value, When
 
 from accounts.models import Account
 from usage.costs import Cost
@@ -80,21 +80,21 @@ def _rows(account: Account, start: date, end: date, book: PriceBook) -> Iterator
     nothing = {f"t_{name}": Value(0) for name in MONTH_SUMS}
     its = Rollup.objects.filter(account_id=account.pk).order_by()
     days = its.values("local_day").annotate(o=Value(0), m=Value(0), s=Value(A_DAY), **totals, **nothing)
-    month = its.filter(local_day__gte=start, local_day__lt=end).annotate(since=_since(start, end, book))
-    month = month.values("since", "operation_id", "model_id", "status").annotate(**totals, **details)
+    month = its.filter(local_day__gte=start, local_day__lt=end).annotate(rates=_rates(start, end, book))
+    month = month.values("rates", "operation_id", "model_id", "status")
+    month = month.annotate(first=Min("local_day"), **totals, **details)
     columns = [f"t_{name}" for name in (*SUMS, *MONTH_SUMS)]
     for row in days.values_list("local_day", "o", "m", "s", *columns).union(
-        month.values_list("since", "operation_id", "model_id", "status", *columns), all=True
+        month.values_list("first", "operation_id", "model_id", "status", *columns), all=True
     ):
         yield Row(*row)
 
 
-def _since(start: date, end: date, book: PriceBook) -> Case | Value:
-    """The first of the days that share their exchange rates with a row's: an amount in another currency
+def _rates(start: date, end: date, book: PriceBook) -> Case | Value:
+    """A number for each stretch of days that share their exchange rates: an amount in another currency
     is the sum over days, each at its rate, so days of one rate may be summed before."""
     changes = sorted({day for days, _ in book.exchange.values() for day in days if start < day < end})
-    first = Value(start, output_field=DateField())
     if not changes:
-        return first
-    later = [When(local_day__gte=day, then=Value(day)) for day in reversed(changes)]
-    return Case(*later, default=first, output_field=DateField())
+        return Value(0)
+    later = [When(local_day__gte=day, then=Value(n)) for n, day in enumerate(reversed(changes), start=1)]
+    return Case(*later, default=0, output_field=IntegerField())

@@ -26,7 +26,7 @@ def month_of(day: date) -> date:
 
 
 def add(database: BaseDatabaseWrapper, entries: Iterable[Entry]) -> None:
-    """Count the references of records that were just inserted; sorted, since two writers lock in one order."""
+    """Count the references of records that were just inserted; sorted: two writers lock in one order."""
     named: dict[tuple[int, date], set[str]] = {}
     for entry in entries:
         if entry.event.reference:
