@@ -102,7 +102,8 @@ def parsed_amounts(text: str, field: str = "cost") -> list[str]:
 
 
 def _parts(text: str) -> list[str]:
-    return [part.strip() for part in re.split(r"[,;\s]+", text) if part.strip()]
+    joined = re.sub(r"\s+%|(?<=\$)\s+", lambda found: found[0].strip(), text)  # 80 %, $ 25
+    return [part for part in re.split(r"[,;\s]+", joined) if part]
 
 
 def _few(found: set[int], field: str) -> list[int]:
