@@ -82,7 +82,7 @@ def test_owners_and_admins_get_one_mail_with_account_meter_and_percentage(
     (sent,) = mail.outbox
     assert sent.to == ["alice@example.com", "bob@example.com"]
     assert sent.subject == "Acme: API calls at 95 %"
-    assert "96 calls of 100 calls (96 %)" in sent.body
+    assert "96 of 100 calls (96 %)" in sent.body
     assert "What Acme has used of its monthly limit." in sent.body
     assert f"http://127.0.0.1:8000/settings/usage/?account={acme.public_id}" in sent.body
     assert f"/upgrade/?account={acme.public_id}&meter=api_calls" in sent.body
@@ -97,7 +97,7 @@ def test_the_html_says_the_same_and_asks_no_other_host(acme: Account, crossed: A
     (sent,) = mail.outbox
     assert isinstance(sent, EmailMultiAlternatives)
     html = str(sent.alternatives[0][0])
-    assert "96 calls of 100 calls (96 %)" in html
+    assert "96 of 100 calls (96 %)" in html
     assert "&lt;b&gt;Acme&lt;/b&gt; &amp; sons" in html
     assert "<b>Acme</b> & sons" in sent.body
     assert set(re.findall(r"https?://[^/\"?]+", html)) == {"http://127.0.0.1:8000"}

@@ -219,7 +219,7 @@ def test_what_was_told_is_listed_with_what_became_of_it(
     page = html(alice_s)
     assert "API calls" in page
     assert "at 80 %" in page
-    assert "85 calls of 100 calls (85 %)" in page
+    assert "85 of 100 calls (85 %)" in page
     assert "E-mail: delivered" in page
     assert "Retry" not in page
 

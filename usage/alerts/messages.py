@@ -83,7 +83,10 @@ class Facts:
             return self.used
         share = f"{self.percentage.normalize():,f}"
         included = " included" if self.alert.is_included else ""
-        return f"{self.used} of {self.whole}{included} ({share} %)"
+        plain = formatting.quantity(self._decimal(self.alert.used))
+        # 96 of 100 images; with its unit only where that varies, as in 1.5 MiB of 2 GiB.
+        used = plain if self.used.startswith(f"{plain} ") else self.used
+        return f"{used} of {self.whole}{included} ({share} %)"
 
     @property
     def window(self) -> str:
