@@ -22,7 +22,7 @@ class ThresholdCost(s.Serializer):
 
 class DeliveryRow(s.Serializer):
     channel = s.CharField(help_text="email, webhook")
-    state = s.ChoiceField(["waiting", "delivered", "failed"])
+    state = s.CharField(help_text="waiting, delivered or failed")
     attempts = s.IntegerField()
     sent_at = s.DateTimeField(allow_null=True)
 
