@@ -97,7 +97,8 @@ def assert_each_message_is_queued_once(account: Limited) -> None:
         "rows = AlertDelivery.objects.filter(account=account)\n"
         "keys = [f'usage.deliver_alert:{row.pk}' for row in rows]\n"
         "jobs = Job.objects.filter(key__in=keys).values_list('key', flat=True)\n"
-        "print(len(named), sorted(named) == sorted(row.alert_id for row in rows), sorted(jobs) == sorted(keys))"
+        "told = [row.alert_id for row in rows]\n"
+        "print(len(named), sorted(named) == sorted(told), sorted(jobs) == sorted(keys))"
     )
     count, *agree = output.split()
     assert agree == ["True", "True"]

@@ -88,7 +88,7 @@ def alerts(request: AccountRequest) -> HttpResponse:
     except Invalid as error:
         typed.errors[error.field or ""] = error.message
     if typed.errors or typed.secret:
-        return shown(request, typed, 400 if typed.errors else 200)
+        return shown(request, typed)
     return redirect(request.get_full_path())
 
 
@@ -178,8 +178,8 @@ def retry(request: AccountRequest, delivery_id: str) -> HttpResponse:
     return redirect(reverse("settings_alerts") + request.account_query)
 
 
-def shown(request: AccountRequest, typed: Typed, status: int = 200) -> HttpResponse:
-    return render(request, "settings/alerts.html", {"page": load(request, typed)}, status=status)
+def shown(request: AccountRequest, typed: Typed) -> HttpResponse:
+    return render(request, "settings/alerts.html", {"page": load(request, typed)})
 
 
 def load(request: AccountRequest, typed: Typed) -> AlertsPage:
