@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import pytest
 
@@ -103,13 +104,13 @@ def test_what_can_be_public_is_taken_apart(url: str, target: tuple) -> None:
 
 
 @pytest.fixture
-def receiver(settings) -> Iterator[Receiver]:  # type: ignore[no-untyped-def]
+def receiver(settings) -> Iterator[Receiver]:
     settings.DEBUG = True  # http, which this receiver speaks
     with receiving() as server:
         yield server
 
 
-def test_without_debug_http_is_refused(receiver: Receiver, settings) -> None:  # type: ignore[no-untyped-def]
+def test_without_debug_http_is_refused(receiver: Receiver, settings) -> None:
     settings.DEBUG = False
     with pytest.raises(Invalid):
         post(receiver.url, b"{}", {}, HERE)
@@ -130,11 +131,14 @@ def test_the_very_address_that_was_looked_at_is_connected_to(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name that is resolved once more, by whomever, could lead elsewhere by then."""
-    asked = []
+    asked: list[str] = []
     real = socket.getaddrinfo
-    monkeypatch.setattr(
-        socket, "getaddrinfo", lambda host, *a, **k: (asked.append(host), real(host, *a, **k))[1]
-    )
+
+    def noted(host: str, *arguments: Any, **more: Any) -> Any:
+        asked.append(host)
+        return real(host, *arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", noted)
     assert post(receiver.url, b"{}", {}, HERE).status == 200
     assert asked == ["127.0.0.1"]
     assert receiver.received[0].headers["Host"] == f"hooks.example.com:{receiver.port}"
@@ -184,14 +188,14 @@ def test_one_who_sends_a_byte_now_and_then_is_cut_off(
     "answer", [b"", b"\x00" * 100, b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 99999 what\r\n\r\n"]
 )
 def test_what_is_no_answer_is_said_so_without_the_address(receiver: Receiver, answer: bytes) -> None:
-    receiver.slowly = lambda handler: handler.wfile.write(answer)  # type: ignore[assignment, return-value]
+    receiver.slowly = lambda handler: handler.wfile.write(answer)  # type: ignore[assignment]
     with pytest.raises(RefusedError) as caught:
         post(receiver.url, b"{}", {}, HERE)
     assert "hooks.example.com" in str(caught.value)
     assert "s3cr3t" not in str(caught.value)
 
 
-def test_a_port_that_nobody_listens_on_is_said_so(settings) -> None:  # type: ignore[no-untyped-def]
+def test_a_port_that_nobody_listens_on_is_said_so(settings) -> None:
     settings.DEBUG = True
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -122,7 +122,7 @@ def test_per_cent_of_a_limit_on_cost_are_told_by_its_meter(acme: Account, servic
     cost(service_api, acme, "40")
     look()
     assert told(acme) == [80]
-    assert Alert.objects.get().meter.slug == "spend"  # type: ignore[union-attr]
+    assert Alert.objects.get().meter.slug == "spend"
 
 
 def test_only_accounts_with_such_thresholds_are_looked_at(acme: Account, service_api: Api) -> None:

@@ -38,7 +38,8 @@ def check(at_most: int = CHECKED_AT_ONCE) -> int:
     rows = list(due.values_list("account_id", "account__time_zone", "cost_seen")[:at_most])
     months = {account_id: _month(now, zone) for account_id, zone, _ in rows if zone is not None}
     costs = _costs(months)
-    moved, still = [], []
+    moved: list[int] = []
+    still: list[int] = []
     for account_id, _, seen in rows:
         month = months.get(account_id)
         is_same = month is not None and seen == _as_seen(month, costs.get(account_id, 0))

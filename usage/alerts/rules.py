@@ -137,7 +137,8 @@ def save_thresholds(
         settings = settings_of(account.pk)
         slugs = dict(Meter.objects.filter(pk__in=wanted).values_list("pk", "slug"))
         known = all_percentages(account.pk)
-        before, after = {}, {}
+        before: dict[str, Sequence] = {}
+        after: dict[str, Sequence] = {}
         for meter_id, slug in slugs.items():
             old, new = list(known.get(meter_id, DEFAULT_PERCENTAGES)), list(wanted[meter_id])
             if old != new:

@@ -187,7 +187,7 @@ class Balance(models.Model):
     limit = WholeField(null=True, db_column="limit_in_force")
     next_threshold_at = WholeField(null=True, default=0)
     is_crossed = models.GeneratedField(
-        expression=models.Q(used__gte=models.F("next_threshold_at")),
+        expression=models.Q(used__gte=models.F("next_threshold_at")),  # type: ignore[arg-type]
         output_field=models.BooleanField(null=True),
         db_persist=True,
     )

@@ -195,7 +195,7 @@ def load(request: AccountRequest, typed: Typed) -> AlertsPage:
         cost=cost_threshold(stored, typed),
         settings=stored,
         webhook_host=webhook.host_of(stored.webhook_url),
-        members=members.order_by("id")[:MEMBERS_AT_MOST] if request.may_manage else (),
+        members=list(members.order_by("id")[:MEMBERS_AT_MOST]) if request.may_manage else (),
         recipients=[user.email for user in rules.recipients(stored)],
         chosen=chosen,
         told=told,
