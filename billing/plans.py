@@ -211,7 +211,7 @@ def write_quotas(subscription: Subscription, now: datetime) -> None:
     # Read before the limits are: a plan that is edited meanwhile is written again.
     revision = plan.revision
     account = subscription.account
-    limits.write_plan(account.pk, phases, rates, anchor_of(subscription), now)
+    limits.write_plan(account.pk, phases, rates, anchor_of(subscription), now, alerts=in_force.alerts)
     kind = windows.kind_of(WindowKind.BILLING_PERIOD, months_of(in_force))
     store_window(account.pk, kind, now, limits.anchor_day(account, anchor_of(subscription)))
     Subscription.objects.filter(pk=subscription.pk).update(applied_revision=revision)

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
+from usage.alerts.deliveries import failed
 from usage.models import Job
 
 
@@ -66,6 +67,12 @@ TASKS: dict[str, tuple[Entry, ...]] = {
         Entry("usage.Balance", "data_usage", "What is used and held in each window"),
         Entry("usage.Reservation", "lock_clock", "Room held before the work; release it"),
         Entry("usage.Refusal", "block", "Permission that was denied"),
+    ),
+    "Alerts": (
+        Entry("usage.Alert", "notifications", "Thresholds that were reached, and what was told"),
+        Entry("usage.AlertDelivery", "outgoing_mail", "Messages sent and failed; send again", alarm=failed),
+        Entry("usage.AlertRule", "tune", "Thresholds that accounts have changed", "Alert thresholds"),
+        Entry("usage.AlertSettings", "contact_mail", "Who is told, and how"),
     ),
     "Background work": (
         Entry("usage.Job", "manufacturing", "What waits, runs or died; retry it", alarm=dead_jobs),

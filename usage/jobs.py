@@ -5,6 +5,8 @@ from datetime import timedelta
 from django.db.models import Q
 from django.utils import timezone
 
+from usage.alerts import costs, crossings, deliveries
+from usage.alerts.rules import COSTS_JOB, CROSSINGS_JOB
 from usage.models import Job, Reservation
 from usage.permission import reservations
 from usage.queue import Again, job, scheduled
@@ -13,6 +15,8 @@ DONE_KEPT_FOR = timedelta(days=3)
 DEAD_KEPT_FOR = timedelta(days=90)
 PRUNED_AT_ONCE = 1_000
 EXPIRED_AT_ONCE = 500  # reservations looked at; each account's are given back together
+ALERTED_EVERY = timedelta(seconds=5)
+COSTS_CHECKED_EVERY = timedelta(seconds=10)
 
 
 @scheduled(every=timedelta(hours=1), at=timedelta(minutes=17))
@@ -44,3 +48,36 @@ def expire_reservations() -> Again | None:
     for account_id in sorted(set(account_ids)):
         reservations.expire(account_id, now)
     return Again() if len(account_ids) == EXPIRED_AT_ONCE else None
+
+
+# The two that look for crossings never end: each run asks for the next, which keeps the list of jobs short.
+# Their schedule starts them, and again should one have died.
+
+
+@scheduled(every=timedelta(minutes=1), at=timedelta(seconds=20))
+@job(CROSSINGS_JOB)
+def find_crossings() -> Again:
+    """Tell of balances that have reached a threshold."""
+    found = crossings.find()
+    return Again(pause=timedelta(0) if found == crossings.FOUND_AT_ONCE else ALERTED_EVERY)
+
+
+@scheduled(every=timedelta(minutes=1), at=timedelta(seconds=25))
+@job(COSTS_JOB)
+def check_costs() -> Again:
+    """Tell of accounts whose month has reached a threshold of cost."""
+    found = costs.check()
+    return Again(pause=timedelta(0) if found == costs.CHECKED_AT_ONCE else COSTS_CHECKED_EVERY)
+
+
+@job(deliveries.DELIVERY_JOB)
+def deliver_alert(delivery_id: int) -> Again | None:
+    """Send one message of an alert."""
+    return deliveries.deliver(delivery_id)
+
+
+@scheduled(every=timedelta(minutes=5), at=timedelta(seconds=45))
+@job("usage.sweep_alert_deliveries")
+def sweep_alert_deliveries() -> Again | None:
+    """Queue again the messages whose jobs are gone."""
+    return deliveries.sweep()

@@ -17,6 +17,10 @@ from usage.ingestion import is_overflow
 from usage.insertion import lines_text
 from usage.locks import lock_accounts
 from usage.models import (
+    Alert,
+    AlertDelivery,
+    AlertRule,
+    AlertSettings,
     Balance,
     Campaign,
     Hold,
@@ -45,6 +49,7 @@ TABLES = (
     *(RecordDetail, Reversal, Record, Rollup, RollupUnit, Session, Campaign, Replay),
     *(ReferenceName, ReferenceCount),
     *(Hold, Reservation, Balance, Window, Quota, Terms, Refusal),
+    *(AlertDelivery, Alert, AlertRule, AlertSettings),
 )
 
 

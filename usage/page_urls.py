@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from usage.views import budgets, campaigns, history, keys
+from usage.views import alerts, budgets, campaigns, history, keys
 
 urlpatterns: list[URLPattern] = [
     path("settings/usage/history/", history.history, name="settings_history"),
@@ -16,4 +16,7 @@ urlpatterns: list[URLPattern] = [
     path("settings/keys/<str:prefix>/", keys.key, name="settings_key"),
     path("settings/keys/<str:prefix>/rotate/", keys.rotate, name="settings_rotate_key"),
     path("settings/keys/<str:prefix>/revoke/", keys.revoke, name="settings_revoke_key"),
+    path("settings/alerts/", alerts.alerts, name="settings_alerts"),
+    path("settings/alerts/test/", alerts.test_webhook, name="settings_alerts_test"),
+    path("settings/alerts/<str:delivery_id>/retry/", alerts.retry, name="settings_alerts_retry"),
 ]

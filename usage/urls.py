@@ -3,6 +3,7 @@
 from django.urls import path
 
 from usage import api, campaign_api
+from usage.alerts import api as alerts_api
 
 urlpatterns = [
     path("", api.RecordUsage.as_view(), name="record-usage"),
@@ -10,6 +11,7 @@ urlpatterns = [
     path("trends/", api.Trends.as_view(), name="trends"),
     path("sessions/", api.Sessions.as_view(), name="sessions"),
     path("export/", api.Export.as_view(), name="export"),
+    path("alerts/", alerts_api.Alerts.as_view(), name="alerts"),
     path("campaigns/", campaign_api.Campaigns.as_view(), name="campaigns"),
     path(
         "campaigns/<str:campaign_id>/archive/",

@@ -19,9 +19,12 @@ from accounts.models import SCOPES, Account, Permit, User
 from billing.models import PlanChange
 from config.admin_site import TASKS
 from usage import ledger, schedule
+from usage.alerts import rules
 from usage.events import Event, decode_announcement
 from usage.ingestion import record_events
 from usage.models import (
+    Alert,
+    AlertDelivery,
     CatalogueVersion,
     Hold,
     Meter,
@@ -94,6 +97,13 @@ def something_everywhere(acme: Account, staff: User) -> None:
     now = timezone.now()
     refusals.count([(acme.pk, 0, Record.objects.all()[0].operation_id, now.date())], now)
     keys.make_key(acme, name="server", created_by=staff)
+    staff_at_work = rules.By(staff)
+    rules.save_thresholds(acme, {spend.pk: [50]}, ["25"], staff_at_work)
+    alert = Alert.objects.create(
+        account=acme, meter=spend, watched="a", window="b", window_kind="calendar_month", starts_at=now,
+        ends_at=now, threshold=80, used=80, whole=100,
+    )  # fmt: skip
+    AlertDelivery.objects.create(account=acme, alert=alert, channel="email")
     audit.write("key.made", actor=staff, account=acme, before={"a": 1}, after=["b"])
     Replay.objects.create(account=acme, source="0" * 64, anchor=acme.created_at)
     Group.objects.create(name="clerks")

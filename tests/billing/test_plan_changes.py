@@ -48,7 +48,7 @@ def test_every_account_has_one_subscription_with_its_quotas_from_its_birth(
 def test_an_account_whose_quotas_cannot_be_written_is_not_opened(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no room on the disk")
 
     monkeypatch.setattr("usage.quotas.limits.write_plan", fail)

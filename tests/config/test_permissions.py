@@ -42,6 +42,7 @@ ENDPOINTS = {
     "trends": Endpoint("usage/trends/"),
     "sessions": Endpoint("usage/sessions/"),
     "export": Endpoint("usage/export/"),
+    "alerts": Endpoint("usage/alerts/"),
     "campaigns": Endpoint("usage/campaigns/"),
     "campaigns (create)": Endpoint(
         "usage/campaigns/", "post", "usage:write", {"name": "summer"}, 201, session=False

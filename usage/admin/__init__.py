@@ -2,6 +2,7 @@
 
 from usage.admin import (
     accounts,
+    alerts,
     around,
     balances,
     catalogue,
@@ -15,6 +16,7 @@ from usage.admin import (
 
 __all__ = [
     "accounts",
+    "alerts",
     "around",
     "balances",
     "catalogue",

@@ -1,5 +1,6 @@
-"""Usage's tables by noun: catalogue, pricing, quotas, ledger, jobs."""
+"""Usage's tables by noun: catalogue, pricing, quotas, ledger, alerts, jobs."""
 
+from usage.models.alerts import Alert, AlertDelivery, AlertRule, AlertSettings
 from usage.models.catalogue import CatalogueVersion, Model, Operation, Unit
 from usage.models.jobs import Job, Schedule
 from usage.models.ledger import (
@@ -33,6 +34,10 @@ from usage.models.quotas import (
 
 __all__ = [
     "ROLLUP_KEY",
+    "Alert",
+    "AlertDelivery",
+    "AlertRule",
+    "AlertSettings",
     "Balance",
     "Campaign",
     "CatalogueVersion",

@@ -80,7 +80,7 @@ class WindowKind(models.TextChoices):
 
 
 class Terms(models.Model):
-    """What usage has to know of an account's agreement: when its billing periods begin, and its rates.
+    """What usage has to know of an account's agreement: its billing periods' beginning, rates and alerts.
 
     Written by whoever changes the plan; usage itself has never heard of plans.
     """
@@ -91,6 +91,7 @@ class Terms(models.Model):
     anchor_day = models.DateField(help_text="The local day on which its first billing period began.")
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     tokens_per_minute = models.PositiveBigIntegerField(null=True, blank=True)
+    alerts = models.BooleanField(default=True, help_text="Whether it is alerted at thresholds.")
 
     class Meta:
         verbose_name_plural = "terms"
@@ -170,6 +171,11 @@ class Balance(models.Model):
 
     Rows exist for quotas in force and for windows that were open when theirs were; they
     are exact from the moment they are made. One that nobody keeps any longer is deleted.
+
+    `next_threshold_at` is the amount at which somebody is to be alerted next: None for
+    never, 0 for not yet worked out (`usage.alerts.crossings` does). The database itself
+    keeps `is_crossed`, so that recording says nothing of alerts, and an index finds what
+    recording has made to cross.
     """
 
     account = reference(Account)
@@ -180,7 +186,12 @@ class Balance(models.Model):
     used = WholeField(default=0)
     held = WholeField(default=0)
     limit = WholeField(null=True, db_column="limit_in_force")
-    next_threshold_at = WholeField(null=True)
+    next_threshold_at = WholeField(null=True, default=0)
+    is_crossed = models.GeneratedField(
+        expression=models.Q(used__gte=models.F("next_threshold_at")),  # type: ignore[arg-type]
+        output_field=models.BooleanField(null=True),
+        db_persist=True,
+    )
 
     class Meta:
         constraints = (
@@ -188,7 +199,10 @@ class Balance(models.Model):
                 fields=("window", "meter", "scope", "scope_id"), name="usage_balance_once"
             ),
         )
-        indexes = (models.Index(fields=("account",), name="usage_balance_account"),)
+        indexes = (
+            models.Index(fields=("account",), name="usage_balance_account"),
+            models.Index(fields=("is_crossed",), name="usage_balance_crossed"),
+        )
 
     def __str__(self) -> str:
         return f"{self.used} used and {self.held} held"

@@ -26,6 +26,7 @@ from usage.quotas.windows import Kind, Span, place
 from usage.rollups import read_facts
 
 Need = tuple[Kind, datetime]  # a window of this kind, at this instant
+UNARMED = 0  # as next_threshold_at: alerts are still to work out when somebody is to be told
 
 
 def lock(account_id: int) -> Account | None:
@@ -154,17 +155,29 @@ def follow_quotas(account_id: int, now: datetime) -> None:
     now = max(now, timezone.now())
     slots = slots_at(Quota.objects.filter(account_id=account_id), now)
     gone: list[int] = []
+    kept: list[int] = []
     for balance in Balance.objects.filter(account_id=account_id).select_related("window"):
         key = SlotKey(balance.meter_id, balance.scope, balance.scope_id, Kind(balance.window.kind))
         slot = slots.get(key)
         if slot is None:
             gone.append(balance.pk)
-        elif balance.limit != slot.limit and balance.window.ends_at > now:
-            Balance.objects.filter(pk=balance.pk).update(limit=slot.limit)
+        elif balance.window.ends_at > now:
+            kept.append(balance.pk)
+            if balance.limit != slot.limit:
+                Balance.objects.filter(pk=balance.pk).update(limit=slot.limit)
+    Balance.objects.filter(pk__in=kept).update(next_threshold_at=UNARMED)
     if gone:
         Hold.objects.filter(balance_id__in=gone).delete()
         Balance.objects.filter(pk__in=gone).delete()
     moved(account_id)
+
+
+def rearm(account_id: int, now: datetime) -> None:
+    """Let alerts work out anew when somebody is to be told; the account must be locked alone."""
+    still_open = Balance.objects.filter(account_id=account_id, window__ends_at__gt=now)
+    # By their ids, for MariaDB locks every row that a subquery looks at.
+    ids = list(still_open.values_list("pk", flat=True))
+    Balance.objects.filter(pk__in=ids).update(next_threshold_at=UNARMED)
 
 
 @transaction.atomic

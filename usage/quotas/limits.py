@@ -54,7 +54,13 @@ class Rates:
 
 @transaction.atomic
 def write_plan(
-    account_id: int, phases: Sequence[Phase], rates: Rates, anchor_day: date, now: datetime
+    account_id: int,
+    phases: Sequence[Phase],
+    rates: Rates,
+    anchor_day: date,
+    now: datetime,
+    *,
+    alerts: bool = True,
 ) -> None:
     """Make the quotas of an account's plan those of `phases`, the first of which holds now.
 
@@ -62,13 +68,16 @@ def write_plan(
 
     Args:
         anchor_day: the local day on which the account's first billing period began; written once.
+        alerts: whether the account is alerted when it reaches its thresholds.
     """
     if balances.lock(account_id) is None:
         return
     terms, _ = Terms.objects.get_or_create(account_id=account_id, defaults={"anchor_day": anchor_day})
-    if rates != Rates(terms.requests_per_minute, terms.tokens_per_minute):
+    if (rates, alerts) != (Rates(terms.requests_per_minute, terms.tokens_per_minute), terms.alerts):
         Terms.objects.filter(account_id=account_id).update(
-            requests_per_minute=rates.requests_per_minute, tokens_per_minute=rates.tokens_per_minute
+            requests_per_minute=rates.requests_per_minute,
+            tokens_per_minute=rates.tokens_per_minute,
+            alerts=alerts,
         )
     live = Quota.objects.filter(Q(ends_at=None) | Q(ends_at__gt=now), source=Source.PLAN)
     standing = list(live.filter(account_id=account_id))

@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0002_revision_and_rates'),
-        ('usage', '0004_owners_budgets'),
+        ('usage', '0005_owners_budgets'),
     ]
 
     operations = [
