@@ -118,7 +118,7 @@ def test_records_from_before_are_counted_by_the_migration(acme: Account, service
     known = list(ReferenceCount.objects.order_by("month").values_list("account_id", "month", "names"))
     ReferenceName.objects.all().delete()
     ReferenceCount.objects.all().delete()
-    migration = import_module("usage.migrations.0005_references_and_reversals")
+    migration = import_module("usage.migrations.0006_references_and_reversals")
     migration.count_what_is_there(apps, SimpleNamespace(connection=connection))
     found = list(ReferenceCount.objects.order_by("month").values_list("account_id", "month", "names"))
     assert found == known == [(acme.pk, date(2026, 9, 1), 1), (acme.pk, date(2026, 11, 1), 7)]
