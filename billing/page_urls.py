@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from accounts import activity_page, security_page
 from accounts import views as accounts_views
 from billing import views
 
@@ -10,5 +11,7 @@ urlpatterns = [
     path("settings/profile/", accounts_views.profile, name="settings_profile"),
     path("settings/account/", views.account, name="settings_account"),
     path("settings/keys/", accounts_views.keys, name="settings_keys"),
+    path("settings/security/", security_page.security, name="settings_security"),
+    path("settings/activity/", activity_page.activity, name="settings_activity"),
     path("upgrade/", views.upgrade, name="upgrade"),
 ]

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.core.management.commands import flush
 from django.test import Client
 
-from accounts import keys, references
+from accounts import keys, references, sessions
 from accounts.lifecycle import open_business_account
 from accounts.models import Account, Member, Permit, User
 from usage import dictionaries, price_book, rollups
@@ -41,6 +42,8 @@ def forget_everything() -> None:
     rate_limits.forget_all()
     quota_state.forget_all()
     doors.forget_all()
+    sessions.forget_all()
+    cache.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

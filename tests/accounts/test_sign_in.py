@@ -10,7 +10,7 @@ WRONG = "That e-mail and password do not match."
 
 
 def sign_in(client: Client, email: str, password: str = "correct horse", **more: str):
-    return client.post(LOGIN, {"username": email, "password": password, **more})
+    return client.post(LOGIN, {"login": email, "password": password, **more})
 
 
 def test_alice_signs_in_and_lands_on_usage_and_costs(client: Client, alice: User) -> None:

@@ -171,7 +171,7 @@ def test_only_the_admin_has_the_relaxed_content_policy(client: Client, staff: Us
 
 
 def test_the_first_page_and_the_sign_in_say_whose_they_are(client: Client, staff: User):
-    assert "Tollgate" in client.get("/admin/login/").content.decode()
+    assert "Tollgate" in client.get("/admin/login/", follow=True).content.decode()
     client.force_login(staff)
     page = client.get("/admin/").content.decode()
     assert all(f"<h2>{title}</h2>" in page for title in TASKS)
