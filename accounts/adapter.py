@@ -6,6 +6,7 @@ from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
@@ -21,6 +22,7 @@ from accounts.models import User
 from accounts.sessions import UNKNOWN_ADDRESS
 
 logger = logging.getLogger("tollgate.mail")
+WRONG_CODE = "That code is not right. Check it and try again."
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -30,7 +32,7 @@ class AccountAdapter(DefaultAccountAdapter):
         **DefaultAccountAdapter.error_messages,
         "email_password_mismatch": "That e-mail and password do not match. Check both and try again.",
         "enter_current_password": "That is not your current password.",
-        "incorrect_code": "That code is not right. Check it and try again.",
+        "incorrect_code": WRONG_CODE,
         "incorrect_password": "That is not your password.",
         "too_many_login_attempts": "Too many tries. Wait a few minutes, then try again.",
         "rate_limited": "Too many tries. Wait a moment, then try again.",
@@ -122,3 +124,7 @@ class AccountAdapter(DefaultAccountAdapter):
             super().send_notification_mail(*args, **kwargs)
         except ImmediateHttpResponse:
             logger.warning("nobody was told of %s", args[0])
+
+
+class TwoStepAdapter(DefaultMFAAdapter):
+    error_messages = {**DefaultMFAAdapter.error_messages, "incorrect_code": WRONG_CODE}

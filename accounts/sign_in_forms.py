@@ -12,6 +12,7 @@ from allauth.mfa.base import forms as mfa_forms
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.forms import ActivateTOTPForm
 from django import forms
+from django.core.validators import MaxLengthValidator
 from django.db import IntegrityError
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
@@ -20,6 +21,7 @@ from django.utils import timezone
 from accounts.models import User
 
 EMAIL_MISSING = {"required": "Enter your e-mail.", "invalid": "That is not an e-mail address."}
+EMAIL_AT_MOST = 254
 PASSWORD_HELP = "At least 8 characters, and not one that is easy to guess."
 
 
@@ -39,8 +41,8 @@ def plain_email(form: forms.Form, name: str, **attrs: str | bool) -> None:
     plain(form, name, "E-mail", spellcheck="false", **attrs)
     field = form.fields[name]
     field.error_messages.update(EMAIL_MISSING)
-    field.max_length = 254  # type: ignore[attr-defined]
-    field.widget.attrs["maxlength"] = "254"
+    field.validators.append(MaxLengthValidator(EMAIL_AT_MOST))
+    field.widget.attrs["maxlength"] = str(EMAIL_AT_MOST)
 
 
 class SignInForm(account_forms.LoginForm):

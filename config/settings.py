@@ -188,6 +188,7 @@ ACCOUNT_FORMS = {
     "set_password": "accounts.sign_in_forms.SetPasswordForm",
     "reauthenticate": "accounts.sign_in_forms.PasswordAgainForm",
 }
+MFA_ADAPTER = "accounts.adapter.TwoStepAdapter"
 MFA_FORMS = {
     "authenticate": "accounts.sign_in_forms.SecondStepForm",
     "reauthenticate": "accounts.sign_in_forms.SecondStepAgainForm",
