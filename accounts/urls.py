@@ -28,7 +28,9 @@ urlpatterns = [
     ),
     path("email/", RedirectView.as_view(pattern_name="settings_profile"), name="account_email"),
     path("password/reset/", never_cache(account.password_reset), name="account_reset_password"),
-    path("password/reset/done/", account.password_reset_done, name="account_reset_password_done"),
+    path(
+        "password/reset/done/", never_cache(account.password_reset_done), name="account_reset_password_done"
+    ),
     path(
         "password/reset/key/done/",
         RedirectView.as_view(pattern_name="account_login"),

@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunPython(compare_byte_by_byte, migrations.RunPython.noop),
+        migrations.RunPython(compare_byte_by_byte, migrations.RunPython.noop, atomic=False),
         migrations.RunPython(verify_everybody, migrations.RunPython.noop),
         migrations.AddIndex(
             model_name='auditentry',

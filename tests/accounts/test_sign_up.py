@@ -204,7 +204,7 @@ def test_another_address_can_be_used_instead(client: Client, db: None) -> None:
     assert client.get(SIGN_UP).status_code == 200
 
 
-@pytest.mark.parametrize("page", ["/accounts/login/", SIGN_UP])
-def test_whoever_is_signed_in_is_led_on(client: Client, alice: User, page: str) -> None:
+@pytest.mark.parametrize("path", ["/accounts/login/", SIGN_UP])
+def test_whoever_is_signed_in_is_led_on(client: Client, alice: User, path: str) -> None:
     client.force_login(alice)
-    assert client.get(page).headers["Location"] == "/settings/usage/"
+    assert client.get(path).headers["Location"] == "/settings/usage/"
