@@ -22,6 +22,7 @@ def logout(request: HttpRequest) -> HttpResponseBase:
 def second_step(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
     """The code of the app; a form without one is an empty one, not one of a security key."""
     if request.method == "POST" and "code" not in request.POST:
-        request.POST = request.POST.copy()  # type: ignore[assignment]
-        request.POST["code"] = ""  # type: ignore[index]
+        completed = request.POST.copy()
+        completed["code"] = ""
+        request.POST = completed  # type: ignore[assignment]
     return mfa_views.authenticate(request, **kwargs)

@@ -26,7 +26,7 @@ PASSWORD_HELP = "At least 8 characters, and not one that is easy to guess."
 
 
 def plain(
-    form: forms.Form, name: str, label: str, *, missing: str = "", help_text: str = "", **attrs: str | bool
+    form: forms.Form, name: str, label: str, *, missing: str = "", help_text: str = "", **attrs: Any
 ) -> None:
     """Our label and words on a field of allauth's, without its placeholder."""
     field = form.fields[name]
@@ -37,8 +37,9 @@ def plain(
         field.error_messages["required"] = missing
 
 
-def plain_email(form: forms.Form, name: str, **attrs: str | bool) -> None:
-    plain(form, name, "E-mail", spellcheck="false", **attrs)
+def plain_email(form: forms.Form, name: str, **attrs: Any) -> None:
+    plain(form, name, "E-mail", **attrs)
+    form.fields[name].widget.attrs["spellcheck"] = "false"
     field = form.fields[name]
     field.error_messages.update(EMAIL_MISSING)
     field.validators.append(MaxLengthValidator(EMAIL_AT_MOST))

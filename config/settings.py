@@ -52,6 +52,7 @@ elif not STRIPE_API_BASE.startswith("https://"):
     refuse("STRIPE_API_BASE", "must be https://, except on a loopback address")
 
 REDIS_URL = env.text("REDIS_URL")
+CACHES: dict[str, dict[str, object]]
 if REDIS_URL:
     if not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
         refuse("REDIS_URL", "does not begin with redis://, rediss:// or unix://")

@@ -20,7 +20,7 @@ api: list[Any] = [
 
 # Staff sign in where everybody does: with the second step, the limits and the trail.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
-admin.site.password_change = RedirectView.as_view(pattern_name="account_change_password")  # type: ignore[method-assign]
+admin.site.password_change = RedirectView.as_view(pattern_name="account_change_password")  # type: ignore[assignment, method-assign]
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/settings/usage/"), name="home"),

@@ -23,7 +23,7 @@ class OfAUser(CappedList, TollgateAdmin):
     """Rows of a user that allauth writes."""
 
     list_select_related = ("user",)
-    search_fields = ("user__email", "user__name")
+    search_fields: tuple[str, ...] = ("user__email", "user__name")
     search_help_text = "E-mail or name of the user"
     ordering = ("-id",)
 

@@ -24,11 +24,11 @@ def browser(user: User, account: Account) -> Client:
     return client
 
 
-def text(client: Client, **query: object) -> str:
+def text(client: Client, **query: str | int) -> str:
     return client.get(PAGE, query).content.decode()
 
 
-def whats(client: Client, **query: object) -> list[str]:
+def whats(client: Client, **query: str | int) -> list[str]:
     """What each line says happened, as it stands on the page."""
     return [what.strip() for what in re.findall(r'rowheader" class="what">([^<]*)', text(client, **query))]
 

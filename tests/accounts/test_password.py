@@ -172,8 +172,9 @@ def test_every_mail_says_the_same_as_text_and_as_html_and_loads_nothing(client: 
     client.post("/accounts/signup/", {"email": "dana@example.com", "password1": NEW})
     Client().post("/accounts/signup/", {"email": alice.email, "password1": NEW})
     assert len(mail.outbox) == 4
-    for message in mail.outbox:
-        html = str(message.alternatives[0].content)  # type: ignore[attr-defined]
+    messages: list[Any] = mail.outbox
+    for message in messages:
+        html = str(message.alternatives[0].content)
         for paragraph in message.body.strip().split("\n\n"):
             assert paragraph.replace("'", "&#x27;") in html
         assert "&#x27;" not in message.body
