@@ -27,7 +27,7 @@ def sign_in(page: Page, email: str, password: str = "correct horse") -> None:
     press(page, "Sign in")
 
 
-def is_fine(page: Page) -> None:
+def check_page(page: Page) -> None:
     assert (page.url, violations(page)) == (page.url, [])
     assert (page.url, width_beyond_the_screen(page)) == (page.url, 0)
 
@@ -36,21 +36,21 @@ def is_fine(page: Page) -> None:
 def test_sign_up_to_the_first_page(visit: Visit, db: None, screen: dict) -> None:
     page = visit("/accounts/login/", **screen)
     page.get_by_role("link", name="Create an account").click()
-    is_fine(page)
+    check_page(page)
     page.get_by_label("E-mail").fill(DANA)
     page.get_by_label("Password").fill("short")
     press(page, "Create account")
     expect(page.get_by_label("Password")).to_have_attribute("aria-invalid", "true")
-    is_fine(page)
+    check_page(page)
     page.get_by_label("Password").fill(PASSWORD)
     press(page, "Create account")
 
     expect(page.get_by_role("heading", name="Confirm your e-mail")).to_be_visible()
-    is_fine(page)
+    check_page(page)
     page.get_by_label("Code").fill("BCDF-GHJK")
     press(page, "Confirm")
     expect(page.get_by_label("Code")).to_have_accessible_description(re.compile("not right"))
-    is_fine(page)
+    check_page(page)
     page.get_by_label("Code").fill(mailed_code(DANA))
     press(page, "Confirm")
 
@@ -127,18 +127,18 @@ def test_axe_finds_nothing_on_the_pages_before_signing_in(
     visit: Visit, alice: User, bob: User, screen: dict
 ) -> None:
     page = visit("/accounts/password/reset/", **screen)
-    is_fine(page)
+    check_page(page)
     for path in ("password/reset/done/", "password/reset/key/1-x/"):
         page.goto(f"/accounts/{path}")
-        is_fine(page)
+        check_page(page)
     turn_on_two_step(bob)
     page.goto("/accounts/login/")
     sign_in(page, bob.email)
-    is_fine(page)
+    check_page(page)
     page.get_by_label("Code").fill("000000")
     press(page, "Sign in")
     expect(page.get_by_label("Code")).to_have_attribute("aria-invalid", "true")
-    is_fine(page)
+    check_page(page)
 
 
 @pytest.mark.parametrize("screen", SCREENS)
@@ -146,15 +146,15 @@ def test_axe_finds_nothing_on_the_pages_that_guard_an_account(
     visit: Visit, alice: User, bob: User, acme: Account, screen: dict
 ) -> None:
     page = visit("/settings/security/", alice, acme, **screen)
-    is_fine(page)
+    check_page(page)
     page.goto("/accounts/password/change/")
     press(page, "Change password")
-    is_fine(page)
+    check_page(page)
     page.goto("/accounts/2fa/totp/activate/")
-    is_fine(page)
+    check_page(page)
     page.get_by_label("Password").fill("correct horse")
     press(page, "Confirm")
-    is_fine(page)
+    check_page(page)
     turn_on_two_step(alice)
     for path in (
         "2fa/recovery-codes/",
@@ -163,10 +163,10 @@ def test_axe_finds_nothing_on_the_pages_that_guard_an_account(
         "2fa/reauthenticate/",
     ):
         page.goto(f"/accounts/{path}")
-        is_fine(page)
+        check_page(page)
     for path in ("/settings/security/", "/settings/activity/", "/settings/activity/?kind=keys"):
         page.goto(path)
-        is_fine(page)
+        check_page(page)
 
 
 @pytest.mark.parametrize("screen", SCREENS)
@@ -177,4 +177,4 @@ def test_axe_finds_nothing_where_it_did_not_work(visit: Visit, db: None, screen:
     page.route("**/did-not-work/", lambda route: route.fulfill(body=body, content_type="text/html"))
     page.goto("/did-not-work/")
     expect(page.get_by_role("link", name="Go to sign-in")).to_be_visible()
-    is_fine(page)
+    check_page(page)
