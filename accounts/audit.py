@@ -2,6 +2,7 @@
 
 from django.http import HttpRequest
 
+from accounts.client_address import client_address
 from accounts.models import Account, AuditEntry, User
 
 
@@ -31,5 +32,5 @@ def write(
         reason=reason,
         before=before,
         after=after,
-        ip_address=(request.META.get("REMOTE_ADDR") or "") if request else "",
+        ip_address=client_address(request) if request else "",
     )

@@ -1,10 +1,9 @@
-"""Forms of the sign-in and of the pages about oneself and one's account."""
+"""Forms of the pages about oneself and one's account."""
 
 from functools import lru_cache
 from zoneinfo import available_timezones
 
 from django import forms
-from django.contrib.auth.forms import AuthenticationForm
 from django.db import transaction
 from django.http import HttpRequest
 
@@ -16,27 +15,6 @@ REGIONS = (
     *("Africa", "America", "Antarctica", "Arctic", "Asia"),
     *("Atlantic", "Australia", "Europe", "Indian", "Pacific"),
 )
-
-
-class SignInForm(AuthenticationForm):
-    """E-mail and password. Says the same whether the address is known or not."""
-
-    error_messages = {
-        "invalid_login": "That e-mail and password do not match. Check both and try again.",
-        "inactive": "That e-mail and password do not match. Check both and try again.",
-    }
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        email = self.fields["username"] = forms.EmailField(
-            label="E-mail",
-            max_length=254,
-            widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
-            error_messages={"required": "Enter your e-mail.", "invalid": "That is not an e-mail address."},
-        )
-        self.order_fields(["username", "password"])
-        email.widget.attrs["spellcheck"] = "false"
-        self.fields["password"].error_messages["required"] = "Enter your password."
 
 
 class AuditedForm(forms.ModelForm):

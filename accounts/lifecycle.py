@@ -15,7 +15,8 @@ def open_personal_account(instance: User, created: bool, raw: bool = False, **_:
     command line, admin. `user.wished_plan` names another plan than the default.
     """
     if created and not raw:
-        account = Account(kind=Account.Kind.PERSONAL, name=instance.name or instance.email, person=instance)
+        name = (instance.name or instance.email)[: Account._meta.get_field("name").max_length]
+        account = Account(kind=Account.Kind.PERSONAL, name=name, person=instance)
         _open(account, owner=instance, plan=getattr(instance, "wished_plan", None))
 
 

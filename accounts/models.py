@@ -247,6 +247,7 @@ class AuditEntry(models.Model):
     class Meta:
         ordering = ("-id",)
         verbose_name_plural = "audit entries"
+        indexes = (models.Index(fields=("actor_id", "id"), name="accounts_audit_by_actor"),)
 
     def __str__(self) -> str:
         return f"{self.action} {self.subject}".strip()

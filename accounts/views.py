@@ -1,27 +1,21 @@
-"""Signing in and out, the pages about oneself, and switching between accounts."""
+"""The pages about oneself, and switching between accounts."""
 
 import copy
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import views as auth_views
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.authentication import CURRENT_ACCOUNT
-from accounts.forms import ProfileForm, SignInForm
+from accounts.forms import ProfileForm
 from accounts.pages import AccountRequest, account_page
 
 THEMES = ("light", "dark")
 THEME_COOKIE = "theme"
 YEAR_S = 365 * 24 * 3600
-
-login = auth_views.LoginView.as_view(
-    template_name="accounts/login.html", authentication_form=SignInForm, redirect_authenticated_user=True
-)
-logout = auth_views.LogoutView.as_view()
 
 
 def next_page(request: HttpRequest) -> str:

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from accounts import activity_page, security_page
 from accounts import views as accounts_views
 from billing import statement_views, views
 
@@ -13,5 +14,7 @@ urlpatterns = [
     path("settings/usage/chart/", views.usage_chart, name="settings_usage_chart"),
     path("settings/profile/", accounts_views.profile, name="settings_profile"),
     path("settings/account/", views.account, name="settings_account"),
+    path("settings/security/", security_page.security, name="settings_security"),
+    path("settings/activity/", activity_page.activity, name="settings_activity"),
     path("upgrade/", views.upgrade, name="upgrade"),
 ]

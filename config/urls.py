@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
@@ -17,6 +18,10 @@ api: list[Any] = [
     path("docs/", Docs.as_view(), name="api-docs"),
     path("health/", Health.as_view(), name="health"),
 ]
+
+# Staff sign in where everybody does: with the second step, the limits and the trail.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+admin.site.password_change = RedirectView.as_view(pattern_name="account_change_password")  # type: ignore[assignment, method-assign]
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/settings/usage/"), name="home"),

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.core.management.commands import flush
 from django.test import Client
 
-from accounts import keys
+from accounts import keys, sessions
 from accounts import references as account_references
 from accounts.lifecycle import open_business_account
 from accounts.models import Account, Member, Permit, User
@@ -42,6 +43,8 @@ def forget_everything() -> None:
     rate_limits.forget_all()
     quota_state.forget_all()
     doors.forget_all()
+    sessions.forget_all()
+    cache.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

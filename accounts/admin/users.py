@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
@@ -116,6 +119,12 @@ class UserAdmin(ChosenFromMany, TollgateAdmin, DjangoUserAdmin):
         """A user who still has accounts is refused: those are deleted on their own page, with a reason."""
         memberships = obj.memberships.exclude(account__person=obj).select_related("account")
         return [format_html("Member of {}", linked(member.account)) for member in memberships]
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
+        """What a user signs in with goes with them; nobody needs a right of its own for it."""
+        deleted, counts, lacking, refused = super().get_deleted_objects(objs, request)
+        own = {str(model._meta.verbose_name) for model in (EmailAddress, Authenticator, UserSession)}
+        return deleted, counts, {name for name in lacking if str(name) not in own}, refused
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         response = super().user_change_password(request, id, form_url)

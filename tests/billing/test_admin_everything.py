@@ -5,6 +5,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django.apps import apps
 from django.contrib import admin as django_admin
 from django.contrib.auth.models import Group, Permission
@@ -59,6 +62,9 @@ OURS = [
 REGISTERED: list[type[models.Model]] = [
     *(model for model in OURS if model not in NOT_REGISTERED and not model._meta.auto_created),
     Group,
+    EmailAddress,
+    Authenticator,
+    UserSession,
 ]
 
 
@@ -107,6 +113,8 @@ def something_everywhere(acme: Account, staff: User) -> None:
     audit.write("key.made", actor=staff, account=acme, before={"a": 1}, after=["b"])
     Replay.objects.create(account=acme, source="0" * 64, anchor=acme.created_at)
     Group.objects.create(name="clerks")
+    Authenticator.objects.create(user=staff, type=Authenticator.Type.TOTP, data={"secret": "A" * 32})
+    UserSession.objects.create(user=staff, ip="192.0.2.1", session_key="k" * 32, user_agent="Firefox/1 Linux")
     enqueue("usage.prune_finished_jobs")
     schedule.prepare()
 
@@ -185,7 +193,7 @@ def test_only_the_admin_has_the_relaxed_content_policy(client: Client, staff: Us
 
 
 def test_the_first_page_and_the_sign_in_say_whose_they_are(client: Client, staff: User):
-    assert "Tollgate" in client.get("/admin/login/").content.decode()
+    assert "Tollgate" in client.get("/admin/login/", follow=True).content.decode()
     client.force_login(staff)
     page = client.get("/admin/").content.decode()
     assert all(f"<h2>{title}</h2>" in page for title in TASKS)

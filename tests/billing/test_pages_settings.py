@@ -31,12 +31,12 @@ def account_form(**changes: str) -> dict[str, str]:
     return {"name": "Acme", "time_zone": "UTC", "currency": "INR", **changes}
 
 
-@pytest.mark.parametrize("tab", ["usage", "profile", "account", "keys"])
+@pytest.mark.parametrize("tab", ["usage", "profile", "account", "keys", "security", "activity"])
 def test_every_tab_asks_who_you_are(client: Client, db: None, tab: str) -> None:
     assert client.get(f"/settings/{tab}/").headers["Location"] == f"/accounts/login/?next=/settings/{tab}/"
 
 
-@pytest.mark.parametrize("tab", ["usage", "profile", "account", "keys"])
+@pytest.mark.parametrize("tab", ["usage", "profile", "account", "keys", "security", "activity"])
 def test_the_open_tab_is_marked(alice_s_browser: Client, tab: str) -> None:
     html = alice_s_browser.get(f"/settings/{tab}/").content.decode()
     assert html.count('aria-current="page"') == 1

@@ -12,7 +12,7 @@ from tests.conftest import Api
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-TABS = ("usage", "profile", "account", "keys")
+TABS = ("usage", "profile", "account", "keys", "security", "activity")
 
 
 @pytest.fixture

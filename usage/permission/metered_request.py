@@ -1,7 +1,6 @@
 """One request's permission: reserved before its view runs, settled or released after it, once."""
 
 import contextlib
-import ipaddress
 import json
 import logging
 import time
@@ -16,6 +15,7 @@ from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts.client_address import client_address
 from accounts.errors import DomainError
 from accounts.keys import Caller
 from accounts.references import find_account
@@ -238,17 +238,10 @@ def _context_of(request: HttpRequest) -> dict[str, object]:
         "endpoint": _text(request.path, 500),
         "request_id": _text(meta.get("HTTP_X_REQUEST_ID", ""), 200),
         "user_agent": _text(meta.get("HTTP_USER_AGENT", ""), 500),
-        "ip_address": _address(meta.get("REMOTE_ADDR", "")),
+        "ip_address": client_address(request),
     }
     return {name: value for name, value in context.items() if value}
 
 
 def _text(value: str, length: int) -> str:
     return "".join(character for character in value if character.isprintable())[:length]
-
-
-def _address(value: str) -> str:
-    try:
-        return str(ipaddress.ip_address(value))
-    except ValueError:  # behind a Unix socket there is none
-        return ""

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
+from accounts import email_addresses
 from accounts.errors import DomainError
 from accounts.models import Account, User, normal_email
 
@@ -27,6 +28,7 @@ class Command(BaseCommand):
             validate_email(email)
             with transaction.atomic():
                 user = User.objects.filter(email=email).first() or self._create(email, options)
+                email_addresses.verify(user)
         except DomainError as error:
             raise CommandError(error.message) from error
         except ValidationError as error:

@@ -18,6 +18,9 @@ document.addEventListener("keydown", (event) => {
   opened?.querySelector("summary").focus();
 });
 
+// Where the tabs are wider than the screen, the open one is not the one out of sight.
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+
 function addCopyButton(block) {
   const button = document.createElement("button");
   button.type = "button";
