@@ -4,14 +4,16 @@ from collections.abc import Callable
 from functools import wraps
 from typing import cast
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 
 from accounts.authentication import current_membership, memberships_of
-from accounts.errors import NotYours
+from accounts.errors import DomainError, NotYours
 from accounts.models import Account, Member, User
 
 MANAGING_ROLES = (Member.Role.OWNER, Member.Role.ADMIN)
@@ -72,3 +74,35 @@ def managers_change(view: Page) -> Page:
         return view(request, *args, **kwargs)
 
     return guarded
+
+
+def account_act(view: Page) -> Callable[..., HttpResponse]:
+    """For a POST that ends on the Account page: what went wrong is told there, in its own words.
+
+    What does not exist for somebody is a 404 here too, and what their role does not allow a 403.
+    """
+
+    @account_page
+    @wraps(view)
+    def act(request: AccountRequest, *args: object, **kwargs: object) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except DomainError as error:
+            raise_for_page(error)
+            messages.error(request, error.message)
+            return to_account(request)
+
+    return act
+
+
+def raise_for_page(error: DomainError) -> None:
+    """Answer with the page for 404 or 403 when the error is one; else do nothing."""
+    if error.status == 404:
+        raise Http404(error.message) from error
+    if error.status == 403:
+        raise PermissionDenied(error.message) from error
+
+
+def to_account(request: AccountRequest) -> HttpResponse:
+    """Back to the Account page of the account that was acted on."""
+    return redirect(f"{reverse('settings_account')}{request.account_query}")

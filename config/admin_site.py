@@ -33,6 +33,8 @@ TASKS: dict[str, tuple[Entry, ...]] = {
         Entry("accounts.Account", "apartment", "Who is billed; open and delete accounts"),
         Entry("accounts.User", "person", "Who signs in; staff and their rights"),
         Entry("accounts.Member", "group", "Who belongs to which account"),
+        Entry("accounts.Invitation", "mail", "Who is invited, and has not joined yet"),
+        Entry("accounts.AccountDeletion", "auto_delete", "Which accounts go when; keep one"),
         Entry("accounts.Key", "key", "Make, rotate and revoke API keys", "API keys"),
         Entry("accounts.AuditEntry", "history_edu", "Who did what, and why", "Audit trail"),
         Entry("auth.Group", "shield_person", "Rights that several of the staff have"),

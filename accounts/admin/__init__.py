@@ -3,6 +3,6 @@
 Split by noun; importing this package registers everything.
 """
 
-from accounts.admin import account, keys, trail, users
+from accounts.admin import account, keys, people, trail, users
 
-__all__ = ["account", "keys", "trail", "users"]
+__all__ = ["account", "keys", "people", "trail", "users"]

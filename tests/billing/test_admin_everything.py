@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts import audit, keys
 from accounts.keys import Caller
-from accounts.models import SCOPES, Account, Permit, User
+from accounts.models import SCOPES, Account, AccountDeletion, Invitation, Permit, User
 from billing.models import PlanChange
 from config.admin_site import TASKS
 from usage import ledger, schedule
@@ -93,6 +93,8 @@ def something_everywhere(acme: Account, staff: User) -> None:
     audit.write("key.made", actor=staff, account=acme, before={"a": 1}, after=["b"])
     Replay.objects.create(account=acme, source="0" * 64, anchor=acme.created_at)
     Group.objects.create(name="clerks")
+    Invitation.objects.create(account=acme, email="dora@example.com", secret_hash=bytes(32), expires_at=now)
+    AccountDeletion.objects.create(account=acme, asked_by="alice@example.com", due_at=now)
     enqueue("usage.prune_finished_jobs")
     schedule.prepare()
 
