@@ -95,10 +95,10 @@ def change_role(
     Raises:
         DomainError: 403 for who may not, 404 for nobody of this account, 409 for the last owner.
     """
-    check_role(role)
     lock(account)
     own = role_of(account, actor)
     member = _member(account, member_id)
+    check_role(role)
     check_may_give(own, member.role, role)
     if member.role == role:
         return member

@@ -12,9 +12,8 @@ from accounts.models import Account, Invitation, Member
 from billing.usage_page import Amounts, amounts
 from usage import formatting, price_book, queries
 from usage import members as members_usage
-from usage.members import NOBODY, UserUsage
+from usage.members import NOBODY, Budget, UserUsage
 from usage.price_book import PriceBook
-from usage.quotas.status import MeterStatus
 
 MEMBERS_AT_MOST = 50  # on one page, so that it stays below 100 kB
 HISTORY = "/settings/usage/history/"
@@ -28,7 +27,7 @@ class MemberRow:
     records: int
     unpriced: int
     amounts: Amounts
-    budgets: list[MeterStatus]
+    budgets: list[Budget]
     history: str  # the address of their records
 
 
@@ -55,23 +54,28 @@ class Members:
     after: int | None  # the id that the next page begins behind; None: this is the last
 
 
-def load_members(account: Account, after: int = 0) -> Members:
+def load_members(account: Account, book: PriceBook, after: int = 0) -> Members:
     """A page of the account's members with this month's usage.
 
     Args:
+        book: the price book of the whole page.
         after: the member id that the page before ended with.
     """
-    now, book = timezone.now(), price_book.current()
-    start, end = queries.month_of(queries.today(account))
+    start, end = this_month(account)
     found = list(members_of(account).filter(pk__gt=after)[: MEMBERS_AT_MOST + 1])
+    shown = found[:MEMBERS_AT_MOST]
     usage = members_usage.usage_by_user(account, start, end, book)
-    budgets = members_usage.budgets(account, now, book)
-    rows = [_row(account, member, usage, budgets, book) for member in found[:MEMBERS_AT_MOST]]
+    budgets = members_usage.budgets(account, [member.user_id for member in shown], timezone.now(), book)
+    rows = [_row(account, member, usage, budgets, book) for member in shown]
     total = _sum(usage.values(), book)
+    # Who is not shown may still be a member, on another page.
+    former = set(usage) - {NOBODY} - {member.user_id for member in shown}
+    if former and (after or len(found) > MEMBERS_AT_MOST):
+        former -= set(account.members.filter(user_id__in=former).values_list("user_id", flat=True))
     return Members(
         month=formatting.month(start),
         rows=rows,
-        rest=_rest(account, usage, book),
+        rest=_rest(account, usage, former, book),
         total=amounts(total.cost, account),
         currency=None if account.currency == "USD" else account.currency,
         has_budgets=any(row.budgets for row in rows),
@@ -87,7 +91,7 @@ def _row(
     account: Account,
     member: Member,
     usage: dict[int, UserUsage],
-    budgets: dict[int, list[MeterStatus]],
+    budgets: dict[int, list[Budget]],
     book: PriceBook,
 ) -> MemberRow:
     used = usage.get(member.user_id) or _sum((), book)
@@ -101,15 +105,13 @@ def _row(
     )
 
 
-def _rest(account: Account, usage: dict[int, UserUsage], book: PriceBook) -> list[RestRow]:
-    """What was recorded for nobody in particular, and by who is no member any more."""
-    users = [user_id for user_id in usage if user_id != NOBODY]
-    inside = set(Member.objects.filter(account=account, user_id__in=users).values_list("user_id", flat=True))
-    former = _sum((usage[user_id] for user_id in users if user_id not in inside), book)
+def _rest(account: Account, usage: dict[int, UserUsage], former: set[int], book: PriceBook) -> list[RestRow]:
+    """What was recorded by who is no member any more, and for nobody in particular."""
+    gone = _sum((usage[user_id] for user_id in former), book)
     nobody = _sum((usage[user_id] for user_id in usage if user_id == NOBODY), book)
     return [
         RestRow(name, used.records, used.unpriced, amounts(used.cost, account))
-        for name, used in (("Former members", former), ("No member named", nobody))
+        for name, used in (("Former members", gone), ("No member named", nobody))
         if used.records or used.cost.scaled
     ]
 
@@ -123,10 +125,11 @@ def _sum(some: Iterable[UserUsage], book: PriceBook) -> UserUsage:
 
 def load_member(account: Account, member: Member) -> MemberRow:
     """One member with this month's usage."""
-    now, book = timezone.now(), price_book.current()
+    book = price_book.current()
     start, end = this_month(account)
     usage = members_usage.usage_by_user(account, start, end, book)
-    return _row(account, member, usage, members_usage.budgets(account, now, book), book)
+    budgets = members_usage.budgets(account, [member.user_id], timezone.now(), book)
+    return _row(account, member, usage, budgets, book)
 
 
 def this_month(account: Account) -> tuple[date, date]:

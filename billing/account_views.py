@@ -25,6 +25,7 @@ from accounts.pages import (
 from billing import account_page as loaded
 from billing import jobs
 from usage import formatting, price_book
+from usage.price_book import PriceBook
 from usage.queue import enqueue
 
 
@@ -33,7 +34,9 @@ from usage.queue import enqueue
 @managers_change
 def account(request: AccountRequest) -> HttpResponse:
     """The account: its name, time zone and currency, and who is in it."""
-    form = AccountForm(request.POST or None, instance=copy.copy(request.account), currencies=currencies())
+    book = price_book.current()
+    edited = copy.copy(request.account)
+    form = AccountForm(request.POST or None, instance=edited, currencies=currencies(book))
     if request.method == "POST" and form.is_valid():
         if form.save_changes("account.changed", request, request.user, request.account):
             references.forget_all()
@@ -43,7 +46,7 @@ def account(request: AccountRequest) -> HttpResponse:
     is_business = request.account.kind == Account.Kind.BUSINESS
     context = {
         "form": form,
-        "page": loaded.load_members(request.account, int(after) if is_id(after) else 0),
+        "page": loaded.load_members(request.account, book, int(after) if is_id(after) else 0),
         "is_business": is_business,
         "may_invite": is_business and request.may_manage,
         "is_owner": request.membership.role == Member.Role.OWNER,
@@ -57,9 +60,9 @@ def is_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 18
 
 
-def currencies() -> list[tuple[str, str]]:
+def currencies(book: PriceBook) -> list[tuple[str, str]]:
     """The currencies that amounts can be shown in: USD, and what has an exchange rate."""
-    codes = ["USD", *sorted(price_book.current().exchange)]
+    codes = ["USD", *sorted(book.exchange)]
     return [(code, f"{code} – {formatting.currency_name(code)}") for code in codes]
 
 
@@ -67,7 +70,8 @@ def currencies() -> list[tuple[str, str]]:
 @account_page
 def new_account(request: AccountRequest) -> HttpResponse:
     """Open a business account; whoever does owns it, and works in it from now on."""
-    form = NewAccountForm(request.POST or None, currencies=currencies(), alike=request.account)
+    offered = currencies(price_book.current())
+    form = NewAccountForm(request.POST or None, currencies=offered, alike=request.account)
     if request.method == "POST" and form.is_valid():
         try:
             opened = membership.open_business(user=request.user, request=request, **form.cleaned_data)

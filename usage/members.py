@@ -1,17 +1,21 @@
 """What the members of an account used, and their budgets. Totals by user are kept for ever: who has left
 an account is still in its sums, under their id."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
+
+from django.db.models import Q
 
 from accounts.models import Account
 from usage.costs import Cost
 from usage.fields import ExactTotal
-from usage.models import Rollup, Scope
-from usage.price_book import PriceBook
-from usage.quotas import state as quota_state
-from usage.quotas import status as quota_status
+from usage.models import Balance, Quota, Rollup, Scope
+from usage.price_book import MeterEntry, PriceBook
+from usage.quotas.state import Slot, slots_at
 from usage.quotas.status import MeterStatus
+from usage.quotas.windows import Span
 
 NOBODY = 0  # the id that totals without a user are kept under
 
@@ -47,12 +51,54 @@ def usage_by_user(account: Account, start: date, end: date, book: PriceBook) -> 
     return found
 
 
-def budgets(account: Account, now: datetime, book: PriceBook) -> dict[int, list[MeterStatus]]:
-    """How much of each member's own quotas is used, by user id."""
-    state = quota_state.fresh(account.pk, now)
-    slots = [slot for slot in state.slots.values() if slot.key.scope == Scope.MEMBER]
-    found: dict[int, list[MeterStatus]] = {}
-    for status in quota_status.of_quotas(account, now, book, slots) if slots else []:
-        assert status.slot is not None
-        found.setdefault(status.slot.key.scope_id, []).append(status)
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A quota of one member. `status` is None until its window opens, with the next record of the account."""
+
+    meter: MeterEntry
+    limit: Decimal | None
+    status: MeterStatus | None
+
+
+def budgets(
+    account: Account, user_ids: Collection[int], now: datetime, book: PriceBook
+) -> dict[int, list[Budget]]:
+    """The members' own quotas, by user id; two statements, however many they are.
+
+    What is used is read from balances that are kept, and never counted here.
+    """
+    current = Q(ends_at=None) | Q(ends_at__gt=now)
+    # An override takes the window that the account's own quota has for its meter.
+    scoped = Q(scope=Scope.ACCOUNT) | Q(scope=Scope.MEMBER, scope_id__in=user_ids)
+    quotas = list(Quota.objects.filter(current, scoped, account=account, starts_at__lte=now))
+    if all(quota.scope == Scope.ACCOUNT for quota in quotas):
+        return {}
+    kept = {
+        (meter_id, scope_id, kind): (used, held, Span(starts_at, ends_at))
+        for meter_id, scope_id, kind, used, held, starts_at, ends_at in Balance.objects.filter(
+            account_id=account.pk,
+            scope=Scope.MEMBER,
+            scope_id__in=user_ids,
+            window__starts_at__lte=now,
+            window__ends_at__gt=now,
+        ).values_list(
+            *("meter_id", "scope_id", "window__kind", "used", "held"),
+            *("window__starts_at", "window__ends_at"),
+        )
+    }
+    found: dict[int, list[Budget]] = {}
+    for slot in slots_at(quotas, now).values():
+        if slot.key.scope == Scope.MEMBER and slot.key.meter_id in book.meters_by_id:
+            found.setdefault(slot.key.scope_id, []).append(_budget(slot, kept, book))
     return found
+
+
+def _budget(slot: Slot, kept: dict[tuple, tuple[int, int, Span]], book: PriceBook) -> Budget:
+    meter = book.meters_by_id[slot.key.meter_id]
+    balance = kept.get((slot.key.meter_id, slot.key.scope_id, slot.key.kind))
+    status = None
+    if balance is not None:
+        used, held, span = balance
+        status = MeterStatus(meter, slot.key.scope, span, used, held, slot)
+    limit = None if slot.limit is None else Decimal(slot.limit).scaleb(-meter.places)
+    return Budget(meter, limit, status)

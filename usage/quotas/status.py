@@ -12,11 +12,10 @@ from usage.fields import QUANTITY_PLACES, round_half_even, scale_down, scale_up
 from usage.models import Balance, Enforcement, Hold, Reservation, Scope, Status, WindowKind
 from usage.price_book import MeterEntry, PriceBook
 from usage.queries import OperationTotal, month_of, totals_by_operation
-from usage.quotas import counting, meters, refusals, scopes
+from usage.quotas import counting, meters, refusals
 from usage.quotas import state as quota_state
 from usage.quotas.balances import announced, stored_neighbours
 from usage.quotas.counting import Counted
-from usage.quotas.scopes import Scoped
 from usage.quotas.state import AccountQuotas, Slot, SlotKey
 from usage.quotas.windows import Kind, Span, nominal, place
 from usage.representation import instant_text
@@ -177,11 +176,10 @@ def of_quotas(
     used |= _counted(unopened, account, spans, book)
     held = _held(account, [row[1] for row in kept.values() if row[2]], now)
     awaited = _awaited(unopened, account, spans, book, now)
-    texts = _scope_texts({Scoped(slot.key.scope, slot.key.scope_id) for slot in chosen})
     return [
         MeterStatus(
             book.meters_by_id[slot.key.meter_id],
-            texts[Scoped(slot.key.scope, slot.key.scope_id)],
+            refusals.scope_text(slot.key.scope, slot.key.scope_id),
             spans[slot.key.kind],
             used[slot.key],
             held.get(kept[slot.key][1], 0) if slot.key in kept else awaited[slot.key],
@@ -189,14 +187,6 @@ def of_quotas(
         )
         for slot in chosen
     ]
-
-
-def _scope_texts(wanted: set[Scoped]) -> dict[Scoped, str]:
-    """As `refusals.scope_text` writes each, with one query for each kind."""
-    return {
-        scoped: scoped.scope if scoped.scope == Scope.ACCOUNT else f"{scoped.scope}:{name}"
-        for scoped, name in scopes.names(wanted).items()
-    }
 
 
 def _span(account: Account, state: AccountQuotas, kind: Kind, now: datetime) -> Span:

@@ -67,6 +67,13 @@ def moment(context: template.Context, value: datetime) -> SafeString:
 
 
 @register.simple_tag
+def plain_measured(value: Decimal, unit: str) -> SafeString | str:
+    """A quantity with its unit, every digit by hovering: for tables of many rows."""
+    shown, exact = formatting.in_unit(value, unit), formatting.exact_quantity(value, unit)
+    return shown if shown == exact else format_html('<span title="Exactly {}">{}</span>', exact, shown)
+
+
+@register.simple_tag
 def plain_amounts(amounts: Any) -> SafeString:
     """A cost in both its currencies on one line, every digit by hovering: for tables of many rows."""
     shown = [(amounts.usd, "USD"), (amounts.other, amounts.currency)]
