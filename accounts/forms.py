@@ -117,9 +117,9 @@ class NewAccountForm(AccountForm):
         alike: the account whose time zone and currency stand there first.
     """
 
-    def __init__(self, *args: object, alike: Account, **kwargs: object) -> None:
+    def __init__(self, *args: object, alike: Account, currencies: list[tuple[str, str]]) -> None:
         new = Account(time_zone=alike.time_zone, currency=alike.currency)
-        super().__init__(*args, instance=new, **kwargs)  # type: ignore[misc]
+        super().__init__(*args, instance=new, currencies=currencies)
         self.fields["time_zone"].help_text = "Decides on which day and in which month a record counts."
 
 

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -30,10 +31,10 @@ class AccountRequest(HttpRequest):
     account_query: str
 
 
-Page = Callable[..., HttpResponse]
+Page = Callable[..., HttpResponseBase]
 
 
-def account_page(view: Page) -> Callable[..., HttpResponse]:
+def account_page(view: Page) -> Page:
     """Only for the signed-in; the view finds `request.account` and the user's place in it.
 
     An account that is not theirs does not exist for them: 404. What is shown is never
@@ -43,7 +44,7 @@ def account_page(view: Page) -> Callable[..., HttpResponse]:
     @login_required
     @never_cache
     @wraps(view)
-    def page(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+    def page(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         try:
             _enter(cast(AccountRequest, request))
         except NotYours as error:
@@ -68,7 +69,7 @@ def managers_change(view: Page) -> Page:
     """Everybody in the account may look; only its owners and admins may post."""
 
     @wraps(view)
-    def guarded(request: AccountRequest, *args: object, **kwargs: object) -> HttpResponse:
+    def guarded(request: AccountRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         if request.method not in ("GET", "HEAD") and not request.may_manage:
             raise PermissionDenied("Only an owner or an admin may change the account.")
         return view(request, *args, **kwargs)
@@ -76,7 +77,7 @@ def managers_change(view: Page) -> Page:
     return guarded
 
 
-def account_act(view: Page) -> Callable[..., HttpResponse]:
+def account_act(view: Page) -> Page:
     """For a POST that ends on the Account page: what went wrong is told there, in its own words.
 
     What does not exist for somebody is a 404 here too, and what their role does not allow a 403.
@@ -84,7 +85,7 @@ def account_act(view: Page) -> Callable[..., HttpResponse]:
 
     @account_page
     @wraps(view)
-    def act(request: AccountRequest, *args: object, **kwargs: object) -> HttpResponse:
+    def act(request: AccountRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         try:
             return view(request, *args, **kwargs)
         except DomainError as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -160,8 +160,3 @@ def held_by(account: Account) -> Held:
         members=account.members.count(),
         keys=account.keys.count(),
     )
-
-
-def due_text(due_at: datetime, account: Account) -> str:
-    """The local day on which an account is deleted."""
-    return formatting.day(due_at.astimezone(account.zone).date())

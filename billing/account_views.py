@@ -1,6 +1,7 @@
 """The account's own pages: its settings, its members with what they used, its data, and its end."""
 
 import copy
+from collections.abc import Iterable
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -129,7 +130,7 @@ def download_own(request: AccountRequest) -> StreamingHttpResponse:
     )
 
 
-def as_attachment(content: object, name: str) -> StreamingHttpResponse:
+def as_attachment(content: Iterable[bytes], name: str) -> StreamingHttpResponse:
     response = StreamingHttpResponse(content, content_type="application/zip")
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
@@ -173,8 +174,6 @@ def _delete(request: AccountRequest, typed: str) -> HttpResponse:
         key=f"billing.mail_deletion_asked:{asked.account_id}",
         account_id=asked.account_id,
     )
-    day = loaded.due_text(asked.due_at, request.account)
-    messages.warning(request, f"{request.account.name} is deleted on {day}, unless an owner keeps it.")
     return to_account(request)
 
 

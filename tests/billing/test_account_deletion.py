@@ -85,7 +85,7 @@ def test_it_is_due_in_seven_days_and_written_down(alice: User, acme: Account) ->
     entry = AuditEntry.objects.get(action="account.deletion_asked")
     assert (asked.due_at, asked.asked_by) == (NOW + WEEK, "alice@example.com")
     assert (entry.actor, entry.account_public_id) == ("alice@example.com", acme.public_id)
-    assert "Acme is deleted on 27 Nov 2026, unless an owner keeps it." in words(answer)
+    assert "Acme will be deleted 27 Nov, 10:00 . alice@example.com asked for it." in words(answer)
 
 
 def test_asking_twice_moves_nothing(alice: User, acme: Account, clock: Any) -> None:
@@ -123,7 +123,7 @@ def test_a_mail_that_comes_too_late_is_not_sent(alice: User, acme: Account) -> N
 def test_every_page_says_so_and_offers_owners_to_keep_it(alice: User, acme: Account, tab: str) -> None:
     ask(alice, acme)
     page = browser_of(alice).get(f"/settings/{tab}?account={acme.public_id}")
-    assert "Acme is deleted 27 Nov, 10:00 ." in words(page)
+    assert "Acme will be deleted 27 Nov, 10:00 ." in words(page)
     assert f'action="{KEEP}?account={acme.public_id}"' in page.content.decode()
 
 
@@ -137,7 +137,7 @@ def test_a_member_sees_the_notice_and_no_button(alice: User, bob: User, acme: Ac
 def test_other_accounts_say_nothing(alice: User, acme: Account) -> None:
     ask(alice, acme)
     own = browser_of(alice).get(f"/settings/usage/?account={alice.personal_account.public_id}")
-    assert "is deleted" not in words(own)
+    assert "will be deleted" not in words(own)
 
 
 def test_recording_goes_on_until_the_day(

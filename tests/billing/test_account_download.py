@@ -182,7 +182,7 @@ def test_an_empty_account_has_an_archive_too(charlie: User) -> None:
 
 
 def test_memory_does_not_grow_with_what_is_held() -> None:
-    line = {"filler": "x" * 1_000}
+    line: dict[str, object] = {"filler": "x" * 1_000}
 
     def peak(number: int) -> tuple[int, int]:
         def read(_: object) -> Iterator[bytes]:

@@ -16,9 +16,11 @@ from django.utils import timezone
 from accounts import membership
 from accounts.models import Account, AccountDeletion, AuditEntry, Invitation, Member, User
 from tests.conftest import Api, forget_everything
+from usage import members as members_usage
 from usage import price_book
 from usage.models import ExchangeRate, Meter, Scope
 from usage.quotas import limits
+from usage.quotas import status as quota_status
 
 NOW = "2026-11-20T10:00:00Z"
 ACCOUNT = "/settings/account/"
@@ -329,7 +331,7 @@ def test_a_member_s_budget_stands_beside_their_usage(
 ) -> None:
     assert "Budgets" not in alice_s_browser.get(ACCOUNT).content.decode()
     budget(acme, bob, "0.12")
-    assert "Cost: up to $0.12" in rows(alice_s_browser.get(ACCOUNT))[1]  # nothing was recorded yet
+    assert "Cost: $0.00 of $0.12" in rows(alice_s_browser.get(ACCOUNT))[1]
     use(service_api, acme, "bob@example.com")
     alices, bobs = rows(alice_s_browser.get(ACCOUNT))
     own = words(alice_s_browser.get(f"{ACCOUNT}members/{places['bob']}/").content)
@@ -339,6 +341,50 @@ def test_a_member_s_budget_stands_beside_their_usage(
     assert "83.5 %" in own
     use(service_api, acme, "bob@example.com")
     assert "$0.20 of $0.12 used up" in rows(alice_s_browser.get(ACCOUNT))[1]
+
+
+@pytest.mark.parametrize("meter", ["spend", "api_calls"])
+def test_a_budget_says_at_once_what_was_used_before_it_was_set(
+    alice_s_browser: Client, acme: Account, bob: User, alice: User, service_api: Api, meter: str
+) -> None:
+    for user, count in ((bob, 3), (alice, 2)):
+        for _ in range(count):
+            use(service_api, acme, user.email, operation="api_call", quantities={"requests": 1})
+    use(service_api, acme, bob.email, operation="api_call", status="error")
+    use(service_api, acme, bob.email, occurred_at="2026-10-31T23:00:00Z", operation="api_call")
+    for user in (alice, bob):
+        budget(acme, user, "1000", meter)
+    before = rows(alice_s_browser.get(ACCOUNT))
+    shown = status_of_members(acme)
+    service_api.record(account=acme.public_id, operation="api_call", occurred_at=NOW)  # opens the window
+    after = rows(alice_s_browser.get(ACCOUNT))[:2]
+    assert meter == "spend" or shown == {alice.pk: 20_000, bob.pk: 30_000}
+    assert before == after
+    assert status_of_members(acme) == shown == exact_status(acme)
+
+
+def test_a_budget_by_billing_period_is_counted_from_the_next_record_on(
+    alice_s_browser: Client, acme: Account, bob: User, service_api: Api, places: dict
+) -> None:
+    budget(acme, bob, "50", "content_generations")
+    page = words(alice_s_browser.get(f"{ACCOUNT}members/{places['bob']}/").content)
+    assert "up to 50" in rows(alice_s_browser.get(ACCOUNT))[1]
+    assert "counted from the next record on" in page
+    use(service_api, acme, bob.email, operation="content_generation")
+    assert "Content generations: 1 of 50" in rows(alice_s_browser.get(ACCOUNT))[1]
+
+
+def status_of_members(acme: Account) -> dict[int, int]:
+    ids = list(acme.members.values_list("user_id", flat=True))
+    found = members_usage.budgets(acme, ids, timezone.now(), price_book.current())
+    assert all(budget.status for budgets in found.values() for budget in budgets)
+    return {user_id: shown[0].status.used for user_id, shown in found.items() if shown[0].status}
+
+
+def exact_status(acme: Account) -> dict[int, int]:
+    """The same as the API's reads have it."""
+    every = quota_status.of_quotas(acme, timezone.now(), price_book.current())
+    return {s.slot.key.scope_id: s.used for s in every if s.slot and s.slot.key.scope == Scope.MEMBER}
 
 
 def crowd(acme: Account, size: int) -> list[User]:

@@ -67,9 +67,16 @@ def moment(context: template.Context, value: datetime) -> SafeString:
 
 
 @register.simple_tag
-def plain_measured(value: Decimal, unit: str) -> SafeString | str:
-    """A quantity with its unit, every digit by hovering: for tables of many rows."""
+def plain_measured(value: Decimal, unit: str, of: bool = False) -> SafeString | str:
+    """A quantity with its unit, every digit by hovering: for tables of many rows.
+
+    Args:
+        of: another one of its unit follows, as in `86 of 100 messages`.
+    """
     shown, exact = formatting.in_unit(value, unit), formatting.exact_quantity(value, unit)
+    plain = formatting.quantity(value)
+    if of and unit != "bytes" and shown.startswith(f"{plain} "):
+        return plain
     return shown if shown == exact else format_html('<span title="Exactly {}">{}</span>', exact, shown)
 
 
