@@ -77,7 +77,7 @@ def caller_of_any(request: HttpRequest) -> Caller:
 
 def memberships_of(user: User) -> list[Member]:
     """A user's places in accounts. Who is in a business comes for it mostly, so businesses come first."""
-    places = Member.objects.filter(user=user).select_related("account")
+    places = Member.objects.filter(user=user).select_related("account__deletion")
     return list(places.order_by("account__kind", "account_id"))  # "business" sorts before "personal"
 
 

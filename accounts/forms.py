@@ -8,7 +8,8 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from accounts import audit
-from accounts.models import Account, User
+from accounts.membership import ROLES_GIVEN_BY
+from accounts.models import Account, Member, User
 
 # Regions as people know them; the rest of the database is aliases kept for old systems.
 REGIONS = (
@@ -85,6 +86,72 @@ class AccountForm(AuditedForm):
         return forms.ChoiceField(
             choices=choices, label=field.label, help_text=field.help_text, initial=field.initial
         )
+
+
+class NewAccountForm(AccountForm):
+    """A business account that is opened.
+
+    Args:
+        alike: the account whose time zone and currency stand there first.
+    """
+
+    def __init__(self, *args: object, alike: Account, currencies: list[tuple[str, str]]) -> None:
+        new = Account(time_zone=alike.time_zone, currency=alike.currency)
+        super().__init__(*args, instance=new, currencies=currencies)
+        self.fields["time_zone"].help_text = "Decides on which day and in which month a record counts."
+
+
+ROLE_TEXTS = {
+    Member.Role.OWNER: "Owner – everything, also deleting the account",
+    Member.Role.ADMIN: "Admin – settings, keys and people, but no owners",
+    Member.Role.MEMBER: "Member – sees usage and cost",
+}
+
+
+def role_choices(own: str) -> list[tuple[str, str]]:
+    """The roles that somebody with this role may give, in words; the least first."""
+    return [(role, ROLE_TEXTS[Member.Role(role)]) for role in reversed(ROLES_GIVEN_BY[own])]
+
+
+class InvitationForm(forms.Form):
+    """Whom to invite, and as what.
+
+    Args:
+        own: the role of who invites.
+    """
+
+    email = forms.EmailField(
+        label="E-mail",
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        error_messages={"required": "Enter an e-mail.", "invalid": "That is not an e-mail address."},
+    )
+
+    def __init__(self, *args: object, own: str, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["role"] = forms.ChoiceField(
+            label="Role", choices=role_choices(own), initial=Member.Role.MEMBER
+        )
+
+
+class RoleForm(forms.Form):
+    """Which role a member has from now on."""
+
+    def __init__(self, *args: object, own: str, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["role"] = forms.ChoiceField(label="Role", choices=role_choices(own))
+
+
+class DeletionForm(forms.Form):
+    """The account's name, typed to be sure."""
+
+    name = forms.CharField(
+        label="Type the account’s name",
+        max_length=200,
+        strip=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        error_messages={"required": "Type the name of the account."},
+    )
 
 
 @lru_cache(maxsize=1)

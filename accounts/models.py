@@ -185,6 +185,50 @@ class Member(models.Model):
         return f"{self.user} ({self.role})"
 
 
+class Invitation(models.Model):
+    """An open invitation to an account. Accepting or withdrawing it deletes the row; the audit trail stays.
+
+    Of the link only a hash is stored: it works once, for one address, until it expires.
+    """
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="invitations")
+    email = ExactEmailField(max_length=254)
+    role = models.CharField(max_length=6, choices=Member.Role, default=Member.Role.MEMBER)
+    secret_hash = BytesField(length=32, unique=True, editable=False)
+    invited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, editable=False, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(editable=False)
+    sent_at = models.DateTimeField(null=True, editable=False, help_text="When its last mail went out.")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("account", "email"), name="accounts_invitation_once"),)
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"{self.email} ({self.role})"
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_at <= timezone.now()
+
+
+class AccountDeletion(models.Model):
+    """An owner's wish that an account be deleted, and when it is due. Deleting the row keeps the account."""
+
+    account = models.OneToOneField(Account, models.CASCADE, related_name="deletion")
+    asked_by = models.CharField(max_length=254, editable=False, help_text="The owner's e-mail.")
+    asked_at = models.DateTimeField(default=timezone.now, editable=False)
+    due_at = models.DateTimeField(db_index=True, editable=False)
+
+    class Meta:
+        ordering = ("due_at",)
+
+    def __str__(self) -> str:
+        return f"{self.account} on {self.due_at:%Y-%m-%d}"
+
+
 class Key(models.Model):
     """An API key. Only its hash is stored; the key itself is shown once, when it is made.
 

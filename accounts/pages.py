@@ -4,14 +4,17 @@ from collections.abc import Callable
 from functools import wraps
 from typing import cast
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 
 from accounts.authentication import current_membership, memberships_of
-from accounts.errors import NotYours
+from accounts.errors import DomainError, NotYours
 from accounts.models import Account, Member, User
 
 MANAGING_ROLES = (Member.Role.OWNER, Member.Role.ADMIN)
@@ -28,10 +31,10 @@ class AccountRequest(HttpRequest):
     account_query: str
 
 
-Page = Callable[..., HttpResponse]
+Page = Callable[..., HttpResponseBase]
 
 
-def account_page(view: Page) -> Callable[..., HttpResponse]:
+def account_page(view: Page) -> Page:
     """Only for the signed-in; the view finds `request.account` and the user's place in it.
 
     An account that is not theirs does not exist for them, nor does anything in it: 404. What is
@@ -41,7 +44,7 @@ def account_page(view: Page) -> Callable[..., HttpResponse]:
     @login_required
     @never_cache
     @wraps(view)
-    def page(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+    def page(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         try:
             _enter(cast(AccountRequest, request))
         except NotYours as error:
@@ -69,7 +72,7 @@ def managers_change(view: Page) -> Page:
     """Everybody in the account may look; only its owners and admins may post."""
 
     @wraps(view)
-    def guarded(request: AccountRequest, *args: object, **kwargs: object) -> HttpResponse:
+    def guarded(request: AccountRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         if request.method not in ("GET", "HEAD") and not request.may_manage:
             raise PermissionDenied("Only an owner or an admin may change the account.")
         return view(request, *args, **kwargs)
@@ -81,9 +84,41 @@ def managers_only(view: Page) -> Page:
     """A page that is of no use to whoever may not change the account."""
 
     @wraps(view)
-    def guarded(request: AccountRequest, *args: object, **kwargs: object) -> HttpResponse:
+    def guarded(request: AccountRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         if not request.may_manage:
             raise PermissionDenied("Only an owner or an admin may change the account.")
         return view(request, *args, **kwargs)
 
     return guarded
+
+
+def account_act(view: Page) -> Page:
+    """For a POST that ends on the Account page: what went wrong is told there, in its own words.
+
+    What does not exist for somebody is a 404 here too, and what their role does not allow a 403.
+    """
+
+    @account_page
+    @wraps(view)
+    def act(request: AccountRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        try:
+            return view(request, *args, **kwargs)
+        except DomainError as error:
+            raise_for_page(error)
+            messages.error(request, error.message)
+            return to_account(request)
+
+    return act
+
+
+def raise_for_page(error: DomainError) -> None:
+    """Answer with the page for 404 or 403 when the error is one; else do nothing."""
+    if error.status == 404:
+        raise Http404(error.message) from error
+    if error.status == 403:
+        raise PermissionDenied(error.message) from error
+
+
+def to_account(request: AccountRequest) -> HttpResponse:
+    """Back to the Account page of the account that was acted on."""
+    return redirect(f"{reverse('settings_account')}{request.account_query}")

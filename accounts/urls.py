@@ -13,6 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.generic import RedirectView
 
 from accounts import doors, views
+from accounts.views import invitations
 
 # A link from a mail: the user's number, and a token (or `set-password` once that is in the session).
 RESET_LINK = r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]{1,13})-(?P<key>[^/]{1,128})/$"
@@ -60,4 +61,5 @@ urlpatterns = [
     ),
     path("switch/", views.switch, name="switch_account"),
     path("theme/", views.theme, name="theme"),
+    path("invitations/<str:secret>/", invitations.invitation, name="invitation"),
 ]

@@ -2,10 +2,19 @@
 
 from datetime import timedelta
 
-from accounts.models import User
+from django.conf import settings
+from django.db import transaction
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts import deletion, mail
+from accounts.models import AccountDeletion, User
 from billing import moves, plans
 from billing.models import Plan
+from usage import formatting
 from usage.queue import Again, enqueue, job, scheduled
+
+DELETED_AT_ONCE = 50  # accounts queued for their deletion in one step
 
 
 @scheduled(every=timedelta(minutes=1))
@@ -40,6 +49,49 @@ def move_accounts(source_id: int, target_id: int, actor: str, reason: str, after
     if following is None:
         return None
     return Again(source_id=source_id, target_id=target_id, actor=actor, reason=reason, after=following)
+
+
+@scheduled(every=timedelta(minutes=10), at=timedelta(seconds=40))
+@job("billing.delete_due_accounts")
+def delete_due_accounts() -> None:
+    """Queue the deletion of accounts whose grace is over, each by itself, so that none holds up another."""
+    for account_id in deletion.due(timezone.now(), DELETED_AT_ONCE):
+        key = f"billing.delete_due_account:{account_id}"
+        enqueue(delete_due_account, key=key, account_id=account_id)
+
+
+@job("billing.delete_due_account")
+def delete_due_account(account_id: int) -> None:
+    """Delete an account whose grace is over, and tell those who owned it; kept meanwhile, it stays."""
+    with transaction.atomic():
+        deleted = deletion.carry_out(account_id, timezone.now())
+        if deleted is not None:
+            enqueue(mail_deleted, name=deleted.name, public_id=deleted.public_id, addresses=deleted.owners)
+
+
+@job("billing.mail_deletion_asked")
+def mail_deletion_asked(account_id: int) -> None:
+    """Tell an account's owners that it is going to be deleted, and how to keep it."""
+    asked = AccountDeletion.objects.select_related("account").filter(account_id=account_id).first()
+    if asked is None:  # kept, before anybody was told
+        return
+    account = asked.account
+    day = formatting.day(asked.due_at.astimezone(account.zone).date())
+    mail.send(
+        "deletion_asked",
+        f"{account.name} will be deleted on {day}",
+        deletion.owners_of(account),
+        account=account,
+        asked_by=asked.asked_by,
+        day=day,
+        link=f"{settings.BASE_URL}{reverse('settings_account')}?account={account.public_id}",
+    )
+
+
+@job("billing.mail_deleted")
+def mail_deleted(name: str, public_id: str, addresses: list[str]) -> None:
+    """Tell those who owned an account that it is gone."""
+    mail.send("deleted", f"{name} has been deleted", addresses, name=name, public_id=public_id)
 
 
 def queue_following() -> None:

@@ -1,10 +1,27 @@
 """Pages under /settings/, in the order of the tabs (templates/settings/base.html), and the upgrade page."""
 
-from django.urls import path
+from django.urls import include, path
 
 from accounts import activity_page, security_page
 from accounts import views as accounts_views
-from billing import statement_views, views
+from accounts.views import invitations, members
+from billing import account_views, statement_views, views
+
+account = [
+    path("", account_views.account, name="settings_account"),
+    path("new/", account_views.new_account, name="settings_new_account"),
+    path("members/<int:member_id>/", account_views.member, name="settings_member"),
+    path("members/<int:member_id>/role/", members.change_role, name="change_role"),
+    path("members/<int:member_id>/remove/", members.remove, name="remove_member"),
+    path("members/<int:member_id>/transfer/", members.transfer, name="transfer_account"),
+    path("leave/", members.leave, name="leave_account"),
+    path("invite/", invitations.invite, name="settings_invite"),
+    path("invitations/<int:invitation_id>/resend/", invitations.resend, name="resend_invitation"),
+    path("invitations/<int:invitation_id>/withdraw/", invitations.withdraw, name="withdraw_invitation"),
+    path("download/", account_views.download, name="download_account"),
+    path("delete/", account_views.delete, name="settings_delete_account"),
+    path("keep/", account_views.keep, name="keep_account"),
+]
 
 urlpatterns = [
     path("settings/usage/", views.usage, name="settings_usage"),
@@ -13,7 +30,8 @@ urlpatterns = [
     path("settings/usage/live/", views.usage_live, name="settings_usage_live"),
     path("settings/usage/chart/", views.usage_chart, name="settings_usage_chart"),
     path("settings/profile/", accounts_views.profile, name="settings_profile"),
-    path("settings/account/", views.account, name="settings_account"),
+    path("settings/profile/download/", account_views.download_own, name="download_profile"),
+    path("settings/account/", include(account)),
     path("settings/security/", security_page.security, name="settings_security"),
     path("settings/activity/", activity_page.activity, name="settings_activity"),
     path("upgrade/", views.upgrade, name="upgrade"),

@@ -1,29 +1,22 @@
-"""Pages that show plan and cost beside usage, and the account that they are shown for."""
+"""Pages that show plan and cost beside usage."""
 
-import copy
 from typing import Any
 
 from django.conf import settings
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET
 
-from accounts import references
 from accounts.authentication import switched_to
-from accounts.forms import AccountForm
-from accounts.models import Member
-from accounts.pages import AccountRequest, account_page, managers_change
+from accounts.pages import AccountRequest, account_page
 from billing import upgrade_page, usage_page, versions
 from billing.versions import Look
-from usage import cost_chart, formatting, price_book
+from usage import cost_chart
 from usage.cost_chart import Choice
 from usage.links import Links
 from usage.versions import totals_of
-
-MEMBERS_AT_MOST = 100
 
 
 def base_url(request: HttpRequest) -> str:
@@ -105,26 +98,3 @@ def upgrade(request: AccountRequest) -> HttpResponse:
     """Plans side by side; a refusal's `upgrade_url` leads here and names the meter that ran out."""
     context = {"page": upgrade_page.load(request.account, request.GET.get("meter"))}
     return render(request, "settings/upgrade.html", context)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@account_page
-@managers_change
-def account(request: AccountRequest) -> HttpResponse:
-    """The account: its name, time zone and currency, and who is in it."""
-    form = AccountForm(request.POST or None, instance=copy.copy(request.account), currencies=currencies())
-    if request.method == "POST" and form.is_valid():
-        if form.save_changes("account.changed", request, request.user, request.account):
-            references.forget_all()
-            messages.success(request, "The account is saved.")
-        return redirect(request.get_full_path())
-    members = Member.objects.filter(account=request.account).select_related("user").order_by("id")
-    found = list(members[: MEMBERS_AT_MOST + 1])
-    context = {"form": form, "members": found[:MEMBERS_AT_MOST], "more": len(found) > MEMBERS_AT_MOST}
-    return render(request, "settings/account.html", context)
-
-
-def currencies() -> list[tuple[str, str]]:
-    """The currencies that amounts can be shown in: USD, and what has an exchange rate."""
-    codes = ["USD", *sorted(price_book.current().exchange)]
-    return [(code, f"{code} – {formatting.currency_name(code)}") for code in codes]

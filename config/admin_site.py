@@ -34,6 +34,8 @@ TASKS: dict[str, tuple[Entry, ...]] = {
         Entry("accounts.Account", "apartment", "Who is billed; open and delete accounts"),
         Entry("accounts.User", "person", "Who signs in; staff and their rights"),
         Entry("accounts.Member", "group", "Who belongs to which account"),
+        Entry("accounts.Invitation", "mail", "Who is invited, and has not joined yet"),
+        Entry("accounts.AccountDeletion", "auto_delete", "Which accounts go when; keep one"),
         Entry("accounts.Key", "key", "Make, rotate and revoke API keys", "API keys"),
         Entry("account.EmailAddress", "mark_email_read", "Which addresses are verified"),
         Entry("mfa.Authenticator", "phonelink_lock", "Two-step sign-in; turn it off", "Two-step sign-in"),

@@ -18,4 +18,5 @@ class UsageConfig(AppConfig):
         account_being_deleted.connect(ledger.delete_account, dispatch_uid="usage_ledger")
         price_book.watch_catalogue()
         register(checks.check_metered_views, Tags.urls)
-        import_module("usage.jobs")  # registers them
+        for module in ("usage.jobs", "usage.downloads"):  # they register themselves
+            import_module(module)

@@ -255,6 +255,12 @@ def in_days(account: Account, start: date | None, end: date | None) -> Q:
     return condition
 
 
+def records_ever(account: Account) -> int:
+    """How many records the account has, from its totals."""
+    total = Rollup.objects.filter(account_id=account.pk).aggregate(n=ExactTotal("records"))["n"]
+    return total or 0
+
+
 def last_used_at(account: Account, campaign_id: int | None = None) -> datetime | None:
     """When the account, or one campaign of it, was used last; None for never."""
     records = Record.objects.filter(account=account)

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from accounts import audit, keys
 from accounts.keys import Caller
-from accounts.models import SCOPES, Account, Permit, User
+from accounts.models import SCOPES, Account, AccountDeletion, Invitation, Permit, User
 from billing.models import PlanChange
 from config.admin_site import TASKS
 from usage import ledger, schedule
@@ -115,6 +115,8 @@ def something_everywhere(acme: Account, staff: User) -> None:
     Group.objects.create(name="clerks")
     Authenticator.objects.create(user=staff, type=Authenticator.Type.TOTP, data={"secret": "A" * 32})
     UserSession.objects.create(user=staff, ip="192.0.2.1", session_key="k" * 32, user_agent="Firefox/1 Linux")
+    Invitation.objects.create(account=acme, email="dora@example.com", secret_hash=bytes(32), expires_at=now)
+    AccountDeletion.objects.create(account=acme, asked_by="alice@example.com", due_at=now)
     enqueue("usage.prune_finished_jobs")
     schedule.prepare()
 

@@ -64,6 +64,21 @@ def sums(account: Account, span: Span, wanted: Sequence[Counted], book: PriceBoo
     return totals
 
 
+def members_in_days(
+    account: Account, start: date, end: date, wanted: Sequence[Counted], book: PriceBook
+) -> list[int]:
+    """What meters counted of members in the local days [start, end) that their records froze; for pages.
+
+    Two statements, however many are wanted.
+    """
+    days = Q(account_id=account.pk, local_day__gte=start, local_day__lt=end)
+    ids = {counted.scope_id for counted in wanted}
+    by_user: dict[int, list[Part]] = {user_id: [] for user_id in ids}
+    for part in _from_rollups(days & Q(user_id__in=ids), book):
+        by_user[part.user_id].append(part)
+    return [sum(share(counted, part, book) for part in by_user[counted.scope_id]) for counted in wanted]
+
+
 def share(counted: Counted, part: Part, book: PriceBook) -> int:
     """What some usage adds to a meter for a scope."""
     if not meters.lists(counted.meter, part.operation):

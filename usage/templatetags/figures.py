@@ -6,9 +6,10 @@ JavaScript, and its summary shows the same by hovering.
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from django import template
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from usage import formatting
@@ -89,4 +90,37 @@ def moment(context: template.Context, value: datetime) -> SafeString:
         value.isoformat(timespec="milliseconds"),
         formatting.exact_moment(local),
         shown,
+    )
+
+
+@register.simple_tag
+def plain_measured(value: Decimal, unit: str, of: bool = False) -> SafeString | str:
+    """A quantity with its unit, every digit by hovering: for tables of many rows.
+
+    Args:
+        of: another one of its unit follows, as in `86 of 100 messages`.
+    """
+    shown, exact = formatting.in_unit(value, unit), formatting.exact_quantity(value, unit)
+    plain = formatting.quantity(value)
+    if of and unit != "bytes" and shown.startswith(f"{plain} "):
+        return plain
+    return shown if shown == exact else format_html('<span title="Exactly {}">{}</span>', exact, shown)
+
+
+@register.simple_tag
+def plain_amounts(amounts: Any) -> SafeString:
+    """A cost in both its currencies on one line, every digit by hovering: for tables of many rows."""
+    shown = [(amounts.usd, "USD"), (amounts.other, amounts.currency)]
+    known = [(value, currency) for value, currency in shown if value is not None and currency is not None]
+    parts = [("main-sum" if n == 0 else "other-sum", *part) for n, part in enumerate(known)]
+    lacking = amounts.currency is not None and amounts.other is None
+    return format_html(
+        '<span class="pair" title="Exactly {}">{}{}</span>',
+        " · ".join(formatting.exact_money(value, currency) for value, currency in known),
+        format_html_join(
+            " ",
+            '<span class="{}">{}</span>',
+            ((css, formatting.money(value, currency)) for css, value, currency in parts),
+        ),
+        format_html(' <span class="other-sum none">no {} rate</span>', amounts.currency) if lacking else "",
     )

@@ -34,7 +34,8 @@ def profile(request: AccountRequest) -> HttpResponse:
         if form.save_changes("profile.changed", request, request.user, request.account):
             messages.success(request, "Your profile is saved.")
         return redirect(request.get_full_path())
-    return render(request, "settings/profile.html", {"form": form})
+    own = next((m.account for m in request.memberships if m.account.person_id == request.user.pk), None)
+    return render(request, "settings/profile.html", {"form": form, "own_account": own})
 
 
 @require_POST

@@ -1,0 +1,38 @@
+"""What billing holds of an account, as files of the archive that its owner may take away."""
+
+from collections.abc import Iterator
+
+from accounts.downloads import by_key, document, lines, part, parts_of_an_account
+from accounts.models import Account
+from billing.models import PlanChange
+from billing.plans import subscription_of
+
+
+@part(parts_of_an_account, "subscription.json", "The plan that the account is on, and the one to come.")
+def _subscription(account: Account) -> Iterator[bytes]:
+    subscription = subscription_of(account)
+    following = subscription.next_plan
+    return document(
+        {
+            "plan": subscription.plan.code,
+            "started_at": subscription.started_at,
+            "next_plan": following.code if following else None,
+            "next_at": subscription.next_at,
+        }
+    )
+
+
+@part(parts_of_an_account, "plan_changes.jsonl", "Every change of plan, with who made it and why.")
+def _plan_changes(account: Account) -> Iterator[bytes]:
+    changes = PlanChange.objects.filter(account=account).select_related("plan", "previous")
+    return lines(
+        {
+            "plan": change.plan.code,
+            "previous": change.previous.code if change.previous else None,
+            "effective_at": change.effective_at,
+            "made_at": change.made_at,
+            "actor": change.actor,
+            "reason": change.reason,
+        }
+        for change in by_key(changes)
+    )
