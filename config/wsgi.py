@@ -14,7 +14,6 @@ from django.urls import ResolverMatch
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-
 ROUTES_AT_MOST = 200
 
 

@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import pytest
 
@@ -46,7 +47,7 @@ class Crowd:
 
     def _bring(self, item: int) -> None:
         try:
-            self.answers[item] = self.together.run(item, lambda: self._alone(item))
+            self.answers[item] = self.together.run(item, partial(self._alone, item))
         except BaseException as error:
             self.errors[item] = error
 
@@ -61,7 +62,10 @@ class Crowd:
         until(lambda: self.alone == [0])
         for position, item in enumerate(items, start=1):
             self.come(item)
-            until(lambda position=position: len(self.together._queue) == position)
+            until(partial(self._are_queued, position))
+
+    def _are_queued(self, count: int) -> bool:
+        return len(self.together._queue) == count
 
     def leave(self) -> None:
         self.let_go.set()
@@ -83,7 +87,7 @@ def crowd() -> Iterator[Crowd]:
 
 def test_who_finds_nobody_goes_alone_at_once(crowd: Crowd) -> None:
     for item in (1, 2, 3):
-        assert crowd.together.run(item, lambda item=item: f"{item} alone") == f"{item} alone"
+        assert crowd.together.run(item, partial("{} alone".format, item)) == f"{item} alone"
 
     assert crowd.groups == []
 
@@ -268,7 +272,7 @@ def test_under_load_everybody_gets_exactly_one_answer_of_its_own() -> None:
 
     def client(first: int) -> None:
         for item in range(first, 800, 8):
-            answers[item] = crowd.run(item, lambda item=item: alone(item))
+            answers[item] = crowd.run(item, partial(alone, item))
 
     threads = [threading.Thread(target=client, args=(n,), daemon=True) for n in range(8)]
     for thread in threads:
