@@ -76,7 +76,7 @@ def load_members(account: Account, book: PriceBook, after: int = 0) -> Members:
         month=formatting.month(start),
         rows=rows,
         rest=_rest(account, usage, former, book),
-        total=amounts(total.cost, account),
+        total=amounts(total.cost, account.currency),
         currency=None if account.currency == "USD" else account.currency,
         has_budgets=any(row.budgets for row in rows),
         after=rows[-1].member.pk if len(found) > MEMBERS_AT_MOST else None,
@@ -99,7 +99,7 @@ def _row(
         member=member,
         records=used.records,
         unpriced=used.unpriced,
-        amounts=amounts(used.cost, account),
+        amounts=amounts(used.cost, account.currency),
         budgets=budgets.get(member.user_id, []),
         history=f"{HISTORY}?{urlencode({'account': account.public_id, 'user': member.user.email})}",
     )
@@ -110,7 +110,7 @@ def _rest(account: Account, usage: dict[int, UserUsage], former: set[int], book:
     gone = _sum((usage[user_id] for user_id in former), book)
     nobody = _sum((usage[user_id] for user_id in usage if user_id == NOBODY), book)
     return [
-        RestRow(name, used.records, used.unpriced, amounts(used.cost, account))
+        RestRow(name, used.records, used.unpriced, amounts(used.cost, account.currency))
         for name, used in (("Former members", gone), ("No member named", nobody))
         if used.records or used.cost.scaled
     ]
@@ -156,7 +156,7 @@ def held_by(account: Account) -> Held:
     lifetime = queries.cost(account)
     return Held(
         records=queries.records_ever(account),
-        cost=amounts(lifetime, account),
+        cost=amounts(lifetime, account.currency),
         members=account.members.count(),
         keys=account.keys.count(),
     )

@@ -30,6 +30,7 @@ class Entry:
     quantities: dict[str, int] | None  # as sent, whole numbers of 10⁻⁴
     metadata: dict | None
     ip_address: str
+    arrived_at: datetime
     occurred_at: datetime
     status: int
     user_id: int
@@ -88,6 +89,7 @@ def checked(
         quantities=quantities,
         metadata=metadata,
         ip_address=ip_address,
+        arrived_at=now,
         occurred_at=occurred_at,
         status=STATUSES[event.status or "success"],
         user_id=user_id,

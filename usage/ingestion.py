@@ -8,11 +8,13 @@ given after the commit.
 """
 
 import secrets
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
@@ -42,8 +44,10 @@ from usage.quotas import admission, holds, refusals
 from usage.quotas import state as quota_state
 from usage.quotas.admission import Move, NoRoomError, States
 from usage.quotas.holds import Settlement
+from usage.quotas.state import AccountQuotas
 from usage.rating import rate_all
 from usage.rollups import Fact, Totals
+from usage.together import Together
 
 TRIES = 12  # while the catalogue or the account's quotas keep changing
 HOPEFUL_TRIES = 3  # of them without locking everybody else out
@@ -236,6 +240,16 @@ class Store:
         return [entry for entry in ready if entry.denial is None], states
 
     def _stored_somehow(self, entries: list[Entry], book: PriceBook, states: States) -> list[Outcome]:
+        alone = partial(self._stored_alone, entries, book, states)
+        if (
+            len(entries) > 1
+            or self.settlement is not None
+            or not _shares_commits(connections[DEFAULT_DB_ALIAS])
+        ):
+            return alone()
+        return _singles.run(Single(entries[0], book, states.get(entries[0].account_id)), alone)
+
+    def _stored_alone(self, entries: list[Entry], book: PriceBook, states: States) -> list[Outcome]:
         try:
             return retrying.run(partial(self._transaction, entries, book, states, self._at_once))
         except NoRoomError:
@@ -249,7 +263,7 @@ class Store:
         try:
             is_single = insert_and_count == self._at_once and len(entries) == 1
             if is_single and one_trip.is_possible(database):
-                row = record_row(entries[0], secrets.randbits(62), self.now)
+                row = record_row(entries[0], secrets.randbits(62))
                 record_id = self._in_one_trip(database, entries[0], book, states, row)
                 if record_id is not None:
                     return [stored(entries[0], record_id)]
@@ -326,10 +340,33 @@ class Store:
         admitted.sort(key=lambda entry: entry.order)
         return outcomes + (self._insert(database, admitted, is_decided=True) if admitted else [])
 
+    def _each(
+        self, database: BaseDatabaseWrapper, entries: list[Entry], book: PriceBook, states: States
+    ) -> list[Outcome]:
+        """As `_at_once` for events of as many requests: some may be the same one, and each learns its id."""
+        locked = lock_accounts({entry.account_id for entry in entries})
+        if _check_still_true(entries, book, states, *locked)[1]:
+            raise MovedError
+        outcomes = [insert(database, [entry], secrets.randbits(62))[0] for entry in entries]
+        self._count(database, entries, outcomes)
+        return outcomes
+
     def _insert(
         self, database: BaseDatabaseWrapper, entries: list[Entry], *, is_decided: bool = False
     ) -> list[Outcome]:
-        outcomes = insert(database, entries, secrets.randbits(62), self.now)
+        outcomes = insert(database, entries, secrets.randbits(62))
+        self._count(database, entries, outcomes, is_decided=is_decided)
+        return outcomes
+
+    def _count(
+        self,
+        database: BaseDatabaseWrapper,
+        entries: list[Entry],
+        outcomes: list[Outcome],
+        *,
+        is_decided: bool = False,
+    ) -> None:
+        """Add those that are new to totals and balances."""
         new = [entry for entry, outcome in zip(entries, outcomes, strict=True) if outcome.is_new]
         references.add(database, new)
         _totals_of(new).store(database)
@@ -338,7 +375,20 @@ class Store:
             freed = self.settlement.finish(outcomes[0].record_id, self.now)
         moves: Iterable[Move] = (move for entry in new for move in entry.moves)
         admission.apply(database, admission.decided(moves) if is_decided else moves, freed)
-        return outcomes
+
+    def store_each(self, singles: Sequence["Single"]) -> list[list[Outcome]]:
+        """Store events of as many requests in one transaction, all or none, and without another try."""
+        states = {single.entry.account_id: single.state for single in singles if single.state is not None}
+        accounts = {single.entry.account_id for single in singles}
+        versions = {single.book.version for single in singles}
+        bases = {single.basis for single in singles}
+        if len(versions) > 1 or len(bases) > len(accounts) or states.keys() != accounts:
+            raise MovedError
+        ordered = sorted(singles, key=lambda single: single.entry.order)
+        entries = [single.entry for single in ordered]
+        outcomes = self._transaction(entries, singles[0].book, states, self._each)
+        found = {id(single): [outcome] for single, outcome in zip(ordered, outcomes, strict=True)}
+        return [found[id(single)] for single in singles]
 
     def _store_apart(self, ready: list[Entry]) -> list[Outcome]:
         """Somewhere here a total would overflow: store halves, until the entry is alone and refused."""
@@ -348,6 +398,43 @@ class Store:
             return [Outcome(ready[0].index, ready[0].event_id, error)]
         middle = len(ready) // 2
         return self.store(ready[:middle]) + self.store(ready[middle:])
+
+
+class Single(NamedTuple):
+    """A rated event, the only one of its request, and by what it was rated."""
+
+    entry: Entry
+    book: PriceBook
+    state: AccountQuotas | None
+
+    @property
+    def basis(self) -> tuple:
+        """What has to be the same for all events of an account that are stored together."""
+        revision = None if self.state is None else self.state.revision
+        return (self.entry.account_id, self.entry.account.time_zone, revision)
+
+
+def _store_together(singles: Sequence[Single]) -> list[list[Outcome]] | None:
+    """Store events of several requests; None when each has to go alone."""
+    began = time.monotonic()
+    try:
+        return Store(singles[0].entry.arrived_at).store_each(singles)
+    except (MovedError, NoRoomError, TotalTooLargeError):
+        return None
+    except (DatabaseError, InterfaceError) as error:
+        if not retrying.is_transient(error) and not retrying.is_away(error):
+            raise
+        if time.monotonic() - began >= retrying.DEADLINE_S:
+            raise retrying.away() from error
+        return None
+
+
+_singles = Together(_store_together)  # those of this process
+
+
+def _shares_commits(database: BaseDatabaseWrapper) -> bool:
+    """Whether one transaction at a time writes, and one that begins here would be the outermost."""
+    return database.vendor == "sqlite" and not database.in_atomic_block and database.get_autocommit()
 
 
 def _refresh_accounts(entries: list[Entry]) -> list[Entry]:

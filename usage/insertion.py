@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import msgspec
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -62,10 +61,10 @@ class Outcome:
     holds: tuple[str, bytes] | None = None  # of a conflict: the event id and content that the ledger holds
 
 
-def insert(database: BaseDatabaseWrapper, entries: list[Entry], batch: int, now: datetime) -> list[Outcome]:
+def insert(database: BaseDatabaseWrapper, entries: list[Entry], batch: int) -> list[Outcome]:
     """Insert the records that are not known yet, and their details; read back what cannot be inferred."""
     table = Record._meta.db_table
-    rows = [record_row(entry, batch, now) for entry in entries]
+    rows = [record_row(entry, batch) for entry in entries]
     if len(rows) == 1:
         record_id = insert_one(database, table, RECORD_COLUMNS, rows[0])
         if record_id is not None:
@@ -125,7 +124,7 @@ def conflict(entry: Entry) -> DomainError:
     return DomainError("conflict", message, 409, "event_id")
 
 
-def record_row(entry: Entry, batch: int, now: datetime) -> tuple:
+def record_row(entry: Entry, batch: int) -> tuple:
     """The values of RECORD_COLUMNS."""
     return (
         entry.account_id,
@@ -149,7 +148,7 @@ def record_row(entry: Entry, batch: int, now: datetime) -> tuple:
         entry.event.latency_ms,
         entry.local_day,
         entry.occurred_at,
-        now,
+        entry.arrived_at,
         None,  # corrects: nothing
     )
 

@@ -93,6 +93,7 @@ def _ask(database: BaseDatabaseWrapper, sql: str) -> int | None:
         driver = database.connection
         driver.query(sql.encode())
         answer = driver.store_result().fetch_row()[0][0]
-        while driver.next_result() == 0:
-            driver.store_result()
+        # The end of the compound statement, after which nothing comes. Each of these calls lets go of the
+        # interpreter, and under load another thread takes it.
+        driver.next_result()
     return answer

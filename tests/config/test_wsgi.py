@@ -65,6 +65,24 @@ def test_errors_of_the_short_way_are_problem_documents(token: str) -> None:
     assert (wrong_host, json.loads(refusal)["status"]) == (400, 400)
 
 
+def test_a_route_that_was_asked_for_before_answers_as_the_first_time(token: str) -> None:
+    bodies = [b'{"operation": "api_call"}', b'{"operation": "dubbing"}']
+    recorded = [json.loads(ask("/api/v1/usage/", token=token, body=body)[2]) for body in bodies]
+    missing = [ask(f"/api/v1/nothing/{n}/", token=token)[0] for n in (1, 2)]
+    sale = {"operation": "api_call", "campaign": "sale"}
+    ask("/api/v1/usage/", token=token, body=json.dumps(sale).encode())
+    (campaign,) = json.loads(ask("/api/v1/usage/campaigns/", token=token)[2])["results"]
+    archived = [
+        ask(f"/api/v1/usage/campaigns/{name}/archive/", token=token, body=b"{}")[0]
+        for name in (campaign["id"], "another")
+    ]
+
+    assert [record["operation"] for record in recorded] == ["api_call", "dubbing"]
+    assert missing == [404, 404]
+    assert ask("/api/v1/usage/", token=token)[0] == 405
+    assert archived == [200, 404]  # each address with its own parameter
+
+
 def test_pages_keep_their_content_policy_also_when_a_header_is_sent() -> None:
     status, headers, _ = ask("/accounts/login/", token="tg_live_anything")
 

@@ -78,6 +78,19 @@ def test_a_new_window_begins_with_all_its_room(acme: Account, acme_api: Api) -> 
         assert statuses(acme_api, 2) == [201, 429]
 
 
+def test_a_window_that_was_opened_ahead_begins_with_its_room_when_its_time_comes(
+    acme: Account, acme_api: Api
+) -> None:
+    limit(acme, "api_calls", 2, window="day")
+    with time_machine.travel("2026-11-20T23:58:00Z", tick=False):
+        ahead = acme_api.record(**call(occurred_at="2026-11-21T00:01:00Z"))
+        today = statuses(acme_api, 2)  # the one ahead has to have room today, and takes none
+    with time_machine.travel("2026-11-21T00:02:00Z", tick=False):
+        tomorrow = statuses(acme_api, 2)
+
+    assert (ahead.status_code, today, tomorrow) == (201, [201, 201], [201, 429])
+
+
 def test_a_quota_that_begins_in_the_middle_of_its_window_knows_what_was_used(
     acme: Account, acme_api: Api
 ) -> None:

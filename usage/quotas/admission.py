@@ -22,6 +22,7 @@ from usage.quotas.balances import Need
 from usage.quotas.state import AccountQuotas, Slot, StoredWindow
 
 MOVED_AT_ONCE = 100
+COURSES_AT_MOST = 1_000  # remembered of an account
 TABLE = Balance._meta.db_table
 
 
@@ -124,8 +125,19 @@ class Courses:
         course = self._known.get(key)
         if course is None:
             state = self.states.get(entry.account_id)
-            steps = [] if state is None else list(self._steps(entry, state))
-            course = self._known[key] = course_of(steps)
+            course = course_of(()) if state is None else self._course(entry, state, key)
+            self._known[key] = course
+        return course
+
+    def _course(self, entry: Entry, state: AccountQuotas, key: tuple) -> Course:
+        """The course as of now, which holds as long as its windows last and the state is remembered."""
+        key = (self.book.version, *key)
+        course: Course | None = state.courses.get(key)
+        if course is None or not course.start <= self.now < course.end:
+            course = course_of(list(self._steps(entry, state)))
+            if len(state.courses) >= COURSES_AT_MOST:
+                state.courses.clear()
+            state.courses[key] = course
         return course
 
     def _steps(self, entry: Entry, state: AccountQuotas) -> Iterator[Step]:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.models import Q
 from django.utils import timezone
@@ -134,6 +134,7 @@ class AccountQuotas:
     balances: dict[tuple[int, int, str, int], int] = field(default_factory=dict)
     # By the version of the book, too: an old and a new one are used side by side for moments.
     _by_operation: dict[tuple[int, str], tuple[Slot, ...]] = field(default_factory=dict)
+    courses: dict[tuple, Any] = field(default_factory=dict)  # what usage falls under (usage.quotas.admission)
 
     def is_over(self, now: datetime) -> bool:
         """Whether by date other quotas are in force by now."""
