@@ -80,7 +80,7 @@ def _rows(account: Account, start: date, end: date, book: PriceBook) -> Iterator
     nothing = {f"t_{name}": Value(0) for name in MONTH_SUMS}
     its = Rollup.objects.filter(account_id=account.pk).order_by()
     days = its.values("local_day").annotate(o=Value(0), m=Value(0), s=Value(A_DAY), **totals, **nothing)
-    month = its.filter(local_day__gte=start, local_day__lt=end).annotate(rates=_rates(start, end, book))
+    month: Any = its.filter(local_day__gte=start, local_day__lt=end).annotate(rates=_rates(start, end, book))
     month = month.values("rates", "operation_id", "model_id", "status")
     month = month.annotate(first=Min("local_day"), **totals, **details)
     columns = [f"t_{name}" for name in (*SUMS, *MONTH_SUMS)]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db.models import F, Q
 
@@ -60,7 +61,7 @@ class SessionUsage:
 def lately(account: Account, among: int, limit: int, book: PriceBook) -> list[SessionUsage]:
     """The most active sessions among an account's newest records; so many are read and no more, ever."""
     newest = Record.objects.filter(account_id=account.pk).order_by(F("occurred_at").desc(), F("id").desc())
-    rows = newest.values_list("session__name", "counts", "cost", "local_day", "occurred_at")[:among]
+    rows: Any = newest.values_list("session__name", "counts", "cost", "local_day", "occurred_at")[:among]
     found: dict[str, SessionUsage] = {}
     for name, counts, cost, day, occurred_at in rows:
         if name is None:

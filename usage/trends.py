@@ -139,7 +139,8 @@ def daily_costs(account: Account, start: date, end: date, group_by: str) -> list
     rows = rows.order_by().values("local_day", column).annotate(total=ExactTotal("cost"))
     named = _NAMED.get(group_by)
     if named is None:
-        return [DailyCost(*row, None) for row in rows.values_list("local_day", column, "total")]
+        found = rows.values_list("local_day", column, "total")
+        return [DailyCost(day, group_id, usd, None) for day, group_id, usd in found]
     table, name = named
     names = Subquery(table._default_manager.filter(pk=OuterRef(column)).values(name)[:1])
     rows = rows.annotate(group_name=names).values_list("local_day", column, "total", "group_name")

@@ -103,9 +103,10 @@ def test_focus_and_what_is_open_stay(
     page = visit(USAGE, alice, busy_acme)
     page.get_by_text("Show as a table").click()
     calls = page.locator(".calls tbody tr")
-    opened = calls.nth(1).get_attribute("data-key")
-    calls.nth(1).locator(".exact summary").first.click()
-    calls.nth(1).locator(".exact summary").first.focus()
+    priced = calls.filter(has=page.locator(".exact")).first
+    opened = priced.get_attribute("data-key")
+    priced.locator(".exact summary").first.click()
+    priced.locator(".exact summary").first.focus()
     record(model="pushed-in-above")
     expect(calls.first).to_contain_text("pushed-in-above", timeout=WITHIN_MS)
     same = page.locator(f'.calls tr[data-key="{opened}"]')
