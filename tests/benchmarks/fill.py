@@ -58,6 +58,14 @@ def fill(stage: Stage, records: int) -> None:
     stage.inside("limit", stage.large.account_id, 10**9)
 
 
+def grow(stage: Stage, first: int, last: int, everything: int) -> None:
+    """Give the large account its records number `first` to `last`, of so many, without totals."""
+    connection = stage.engine.connect()
+    _insert(connection, _names(connection, stage), first, last, everything)
+    query(connection, "ANALYZE TABLE usage_record")
+    connection.close()
+
+
 def copy_to_naive(stage: Stage) -> None:
     """The same records for the naive check, in its own table."""
     connection = stage.engine.connect()
