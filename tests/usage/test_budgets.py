@@ -130,6 +130,17 @@ def test_the_accounts_own_budget_holds_at_once_though_keys_and_quotas_are_rememb
     assert first.ends_at == NOW
 
 
+def test_every_act_tells_the_other_processes(acme: Account, alice: User, acme_api: Api) -> None:
+    call(acme_api)
+    seen = [acme_again(acme).revision]
+    for amount in ("3", "4"):
+        quota = put(acme, alice, "api_calls", amount)
+        seen.append(acme_again(acme).revision)
+    budgets.end(acme, quota.pk, actor=alice)
+    seen.append(acme_again(acme).revision)
+    assert seen == sorted(set(seen))
+
+
 def test_a_budget_with_a_last_day_is_over_by_itself(
     acme: Account, alice: User, acme_api: Api, clock: time_machine.Traveller
 ) -> None:
