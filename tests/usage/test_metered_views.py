@@ -105,6 +105,19 @@ def test_the_record_tells_of_the_request_it_came_with(acme: Account, app: Caller
     assert record.detail.metadata == '{"seed":1,"token":"[redacted]"}'
 
 
+@pytest.mark.parametrize(
+    ("trusted", "address"), [([], "10.0.0.1"), (["10.0.0.0/8"], "203.0.113.9")], ids=["no-proxy", "ours"]
+)
+def test_the_record_s_address_is_what_a_proxy_of_ours_says_and_nobody_else(
+    acme: Account, app: Caller, settings: Any, trusted: list[str], address: str
+) -> None:
+    settings.TRUSTED_PROXIES = trusted
+    app.client.get(
+        "/careful/", headers={"X-Forwarded-For": "198.51.100.66, 203.0.113.9"}, REMOTE_ADDR="10.0.0.1"
+    )
+    assert Record.objects.select_related("detail").get().detail.ip_address == address
+
+
 def test_what_is_refused_never_runs(acme: Account, app: Caller) -> None:
     allow(acme, 2)
     assert [app.post("/plain/").status_code for _ in range(4)] == [200, 200, 429, 429]
