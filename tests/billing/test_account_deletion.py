@@ -201,6 +201,15 @@ def test_when_it_is_due_everything_goes_and_the_owners_are_told(
     assert set(User.objects.all()) == {alice, bob}
 
 
+def test_not_a_second_too_early_whoever_asks_the_job(alice: User, acme: Account, clock: Any) -> None:
+    ask(alice, acme)
+    clock.shift(WEEK - timedelta(seconds=1))
+    early = datetime.now(UTC)
+    assert deletion.due(early, 10) == []
+    assert deletion.carry_out(acme.pk, early) is None
+    assert deletion.due(early + timedelta(seconds=1), 10) == [acme.pk]
+
+
 def test_the_job_twice_deletes_once(alice: User, acme: Account, charlie: User, clock: Any) -> None:
     ask(alice, acme)
     clock.shift(WEEK)

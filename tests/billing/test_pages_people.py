@@ -440,6 +440,7 @@ def test_members_come_in_pages_and_each_stands_on_one(
     shown = [set(re.findall(r"member-\d+-of-a-large-team@example\.com", html)) for html in (first, second)]
     assert shown[0].isdisjoint(shown[1])
     assert len(shown[0] | shown[1]) == 98
+    assert "Former members" not in first + second
     assert "after=" not in second.replace(unescape(more.group(1)), "")
 
 
