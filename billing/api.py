@@ -22,6 +22,7 @@ from usage.costs import total
 from usage.estimates import estimate
 from usage.fields import amount_text
 from usage.models import PricingConfig
+from usage.overview import Overview
 from usage.parsers import JSON, read_body, sent_as
 from usage.quotas import status as quota_status
 from usage.representation import instant_text
@@ -38,11 +39,15 @@ class Current(APIView):
         account = account_of(request)
         campaign_id = named_campaign(account, request.query_params.get("campaign"))
         look = versions.look(account, timezone.now())
-        etag = look.etag(totals_of(account), look.scope_names(), "current", campaign_id)
+        # Whoever holds nothing gets the answer anyhow: then the totals are read once for both.
+        is_poll = campaign_id is not None or "If-None-Match" in request.headers
+        whole = None if is_poll else overview_of(look)
+        totals = totals_of(account) if whole is None else whole.totals
+        etag = look.etag(totals, look.scope_names(), "current", campaign_id)
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
         if versions.is_held_already(request._request, etag):
             return Response(status=304, headers=headers)
-        return Response(current(look, campaign_id), headers=headers)
+        return Response(current(look, campaign_id, whole), headers=headers)
 
 
 def named_campaign(account: Account, name: str | None) -> int | None:
@@ -59,11 +64,18 @@ def named_campaign(account: Account, name: str | None) -> int | None:
     return found.pk
 
 
-def current(look: Look, campaign_id: int | None = None) -> dict[str, Any]:
+def overview_of(look: Look) -> Overview:
+    """The account's totals, with those of the calendar month in detail."""
+    days = queries.month_of(look.now.astimezone(look.account.zone).date())
+    return overview.read(look.account, *days, price_books.as_of(look.seen.catalogue), is_by_day=False)
+
+
+def current(look: Look, campaign_id: int | None = None, whole: Overview | None = None) -> dict[str, Any]:
     """What `usage/current` answers: plan, period, meters, and the calendar month's summary and cost.
 
     Args:
         campaign_id: only the usage, cost and quotas of this campaign.
+        whole: the account's `overview_of`, where the caller has it.
     """
     account, plan, now = look.account, look.plan, look.now
     book = price_books.as_of(look.seen.catalogue)
@@ -71,7 +83,7 @@ def current(look: Look, campaign_id: int | None = None) -> dict[str, Any]:
     start, end = queries.month_of(now.astimezone(account.zone).date())
     rows = idle_since = None
     if campaign_id is None:
-        whole = overview.read(account, start, end, book)
+        whole = whole or overview_of(look)
         lifetime, rows, idle_since = whole.lifetime, whole.operation_rows(), whole.last_day
     else:
         lifetime = queries.cost(account, book=book, campaign_id=campaign_id)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, NamedTuple
 
-from django.db.models import Case, IntegerField, Min, Value, When
+from django.db.models import Case, F, IntegerField, Max, Min, Value, When
 
 from accounts.models import Account
 from usage.costs import Cost
@@ -16,6 +16,7 @@ from usage.queries import OperationRow
 from usage.versions import SUMS, Totals
 
 A_DAY = -1  # stands for the status in the rows that are sums over whole days
+RATES_AT_MOST = 24  # told apart in one statement; beyond them days are
 MONTH_SUMS = ("unpriced", "latency_count", "latency_sum_ms")
 
 
@@ -59,11 +60,15 @@ class Overview:
         return result
 
 
-def read(account: Account, start: date, end: date, book: PriceBook) -> Overview:
-    """An account's totals, with those of the local days [start, end) in detail; in one statement."""
+def read(account: Account, start: date, end: date, book: PriceBook, *, is_by_day: bool = True) -> Overview:
+    """An account's totals, with those of the local days [start, end) in detail; in one statement.
+
+    Args:
+        is_by_day: otherwise `lifetime` is only a sum, by one day for each exchange rate.
+    """
     found = Overview(book, Cost(book))
     records = cost = 0
-    for row in _rows(account, start, end, book):
+    for row in _rows(account, start, end, book, is_by_day):
         if row.status != A_DAY:
             found.month.append(row)
             continue
@@ -74,17 +79,21 @@ def read(account: Account, start: date, end: date, book: PriceBook) -> Overview:
     return found
 
 
-def _rows(account: Account, start: date, end: date, book: PriceBook) -> Iterator[Row]:
+def _rows(account: Account, start: date, end: date, book: PriceBook, is_by_day: bool) -> Iterator[Row]:
     totals: dict[str, Any] = {f"t_{name}": ExactTotal(name) for name in SUMS}
     details: dict[str, Any] = {f"t_{name}": ExactTotal(name) for name in MONTH_SUMS}
     nothing = {f"t_{name}": Value(0) for name in MONTH_SUMS}
     its = Rollup.objects.filter(account_id=account.pk).order_by()
-    days = its.values("local_day").annotate(o=Value(0), m=Value(0), s=Value(A_DAY), **totals, **nothing)
+    stretches: Any = its.annotate(day=F("local_day")).values("day")
+    if not is_by_day and len(_changes(date.min, date.max, book)) <= RATES_AT_MOST:
+        rates = _rates(date.min, date.max, book)
+        stretches = its.annotate(rates=rates).values("rates").annotate(day=Max("local_day"))
+    days = stretches.annotate(o=Value(0), m=Value(0), s=Value(A_DAY), **totals, **nothing)
     month: Any = its.filter(local_day__gte=start, local_day__lt=end).annotate(rates=_rates(start, end, book))
     month = month.values("rates", "operation_id", "model_id", "status")
     month = month.annotate(first=Min("local_day"), **totals, **details)
     columns = [f"t_{name}" for name in (*SUMS, *MONTH_SUMS)]
-    for row in days.values_list("local_day", "o", "m", "s", *columns).union(
+    for row in days.values_list("day", "o", "m", "s", *columns).union(
         month.values_list("first", "operation_id", "model_id", "status", *columns), all=True
     ):
         yield Row(*row)
@@ -93,8 +102,13 @@ def _rows(account: Account, start: date, end: date, book: PriceBook) -> Iterator
 def _rates(start: date, end: date, book: PriceBook) -> Case | Value:
     """A number for each stretch of days that share their exchange rates: an amount in another currency
     is the sum over days, each at its rate, so days of one rate may be summed before."""
-    changes = sorted({day for days, _ in book.exchange.values() for day in days if start < day < end})
+    changes = _changes(start, end, book)
     if not changes:
         return Value(0)
     later = [When(local_day__gte=day, then=Value(n)) for n, day in enumerate(reversed(changes), start=1)]
     return Case(*later, default=0, output_field=IntegerField())
+
+
+def _changes(start: date, end: date, book: PriceBook) -> list[date]:
+    """The days between two on which an exchange rate begins to hold."""
+    return sorted({day for days, _ in book.exchange.values() for day in days if start < day < end})
