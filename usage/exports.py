@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -34,8 +33,12 @@ def _field(name: str, *, is_text: bool = True, is_day: bool = False) -> Column:
     return Column(name, lambda record: record[name], is_text, is_day)
 
 
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
 def _as_json(name: str) -> Column:
-    return Column(name, lambda record: json.dumps(record[name], ensure_ascii=False) if record[name] else "")
+    return Column(name, lambda record: _json(record[name]) if record[name] else "")
 
 
 COLUMNS = [
@@ -101,11 +104,13 @@ def as_csv(listed: Listed, book: PriceBook) -> Iterator[bytes]:
 def cell(column: Column, record: dict) -> object:
     """A cell's value. Text that a spreadsheet would run as a formula is quoted with an apostrophe."""
     value = column.value(record)
+    if isinstance(value, str):  # nearly always, and mostly empty
+        return _unevaluated(value) if value and column.is_text else value
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return _unevaluated(value) if column.is_text and isinstance(value, str) else value
+    return value
 
 
 def _unevaluated(text: str) -> str:
