@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from accounts.models import Account
 from usage.costs import Cost
 
 
@@ -15,8 +16,8 @@ class Amounts:
     other: Decimal | None  # None although there is a currency: no exchange rate holds
 
 
-def amounts(cost: Cost, currency: str) -> Amounts:
-    """A cost in USD and in another currency, at the rate of each day."""
-    if currency == "USD":
+def amounts(cost: Cost, account: Account) -> Amounts:
+    """A cost in USD and in the account's currency, at the rate of each day."""
+    if account.currency == "USD":
         return Amounts(cost.usd, None, None)
-    return Amounts(cost.usd, currency, cost.in_currency(currency))
+    return Amounts(cost.usd, account.currency, cost.in_currency(account.currency))

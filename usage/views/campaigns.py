@@ -177,7 +177,7 @@ def _shown(
     today: date,
     request: AccountRequest,
 ) -> ShownCampaign:
-    book, currency = usage.cost.book, request.account.currency
+    book, account = usage.cost.book, request.account
     used = [
         (scale_down(total, QUANTITY_PLACES) or Decimal(0), book.unit(unit_id).slug)
         for unit_id, total in usage.quantities.items()
@@ -188,8 +188,8 @@ def _shown(
         usage,
         used[:UNITS_SHOWN],
         max(0, len(used) - UNITS_SHOWN),
-        amounts(usage.cost, currency),
-        amounts(cost, currency),
+        amounts(usage.cost, account),
+        amounts(cost, account),
         records,
         formatting.day(usage.last_used_day, today) if usage.last_used_day else "",
         limited,

@@ -57,9 +57,7 @@ def shown_keys(account: Account, found: Sequence[Key]) -> list[ShownKey]:
     used = key_usage.usage_of(account, ids, month, book)
     limited = budgets.by_scope_id(budgets.standing(account, timezone.now(), book, Scope.KEY, ids))
     return [
-        ShownKey(
-            key, used[key.pk].records, amounts(used[key.pk].cost, account.currency), limited.get(key.pk, ())
-        )
+        ShownKey(key, used[key.pk].records, amounts(used[key.pk].cost, account), limited.get(key.pk, ()))
         for key in found
     ]
 
