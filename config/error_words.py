@@ -30,6 +30,7 @@ ERROR_WORDS = {
     "too_long": "A text is longer than what is kept of it.",
     "too_many_accounts": "A request creates at most 100 accounts; send the record again.",
     "too_many_items": "A request takes at most 10,000 events.",
+    "too_many_rows": "More records than a sheet holds; CSV and JSONL take any number.",
     "too_many_units": "A record has at most 32 units.",
     "too_old": "occurred_at is further back than this key may report.",
     "total_too_large": "A total would pass what can be stored.",

@@ -21,8 +21,13 @@ from tests.conftest import Api
 
 ROOT = Path(__file__).resolve().parents[2]
 SLUGS = [page.slug for page in PAGES]
-# Answers of commands and the admin; no client of the API is told these.
-NOT_OF_THE_API = {"ambiguous_key", "refused", "service_scope", "unknown_plan", "unknown_scope"}
+# Answers of commands, pages and the admin; no client of the API is told these.
+NOT_OF_THE_API = {
+    "already_invited", "already_made", "already_member", "already_owner", "ambiguous_key", "changed_meanwhile",
+    "last_owner", "not_usable", "old_form", "only_owner", "personal_account", "refused", "sent_just_now",
+    "service_scope", "too_many", "too_many_invitations", "too_soon", "unknown_budget", "unknown_invitation",
+    "unknown_member", "unknown_plan", "unknown_scope",
+}  # fmt: skip
 CODE = re.compile(r'<pre class="code-block"[^>]*><code>(.*?)</code></pre>', re.DOTALL)
 
 
