@@ -27,6 +27,7 @@ urlpatterns = [
     path("settings/usage/", views.usage, name="settings_usage"),
     path("settings/usage/months/", statement_views.month_list, name="settings_months"),
     path("settings/usage/months/<str:month>/", statement_views.statement, name="settings_statement"),
+    path("settings/usage/first-key/", views.first_key, name="settings_first_key"),
     path("settings/usage/live/", views.usage_live, name="settings_usage_live"),
     path("settings/usage/chart/", views.usage_chart, name="settings_usage_chart"),
     path("settings/profile/", accounts_views.profile, name="settings_profile"),

@@ -3,20 +3,29 @@
 from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_GET, require_POST
 
+from accounts import own_keys
 from accounts.authentication import switched_to
-from accounts.pages import AccountRequest, account_page
+from accounts.errors import DomainError
+from accounts.key_forms import OWN_SCOPES
+from accounts.own_keys import NewKey
+from accounts.pages import AccountRequest, account_page, managers_only
 from billing import upgrade_page, usage_page, versions
 from billing.versions import Look
-from usage import cost_chart
+from usage import cost_chart, retrying
 from usage.cost_chart import Choice
 from usage.links import Links
 from usage.versions import totals_of
+
+FIRST_KEY = "First steps"
 
 
 def base_url(request: HttpRequest) -> str:
@@ -31,6 +40,27 @@ def usage(request: AccountRequest) -> HttpResponse:
     """Usage & Costs: plan, cost, meters, cost over time, operations, and the last calls."""
     look = versions.look(request.account, timezone.now())
     return render(request, "settings/usage.html", usage_context(request, look))
+
+
+@require_POST
+@account_page
+@managers_only
+@sensitive_variables("token")
+def first_key(request: AccountRequest) -> HttpResponse:
+    """A key for the first steps, on a page that shows it this once; a form that is sent twice makes one."""
+    wanted = NewKey(FIRST_KEY, list(OWN_SCOPES))
+    begins = request.POST.get("begins", "")
+    try:
+        _, token = retrying.run(
+            lambda: own_keys.create(request.account, wanted, begins, actor=request.user, request=request)
+        )
+    except DomainError as error:
+        if error.status >= 500:
+            raise
+        messages.error(request, error.message)
+        return redirect(reverse("settings_keys") + request.account_query)
+    look = versions.look(request.account, timezone.now())
+    return render(request, "settings/usage.html", {**usage_context(request, look), "token": token})
 
 
 @require_GET
@@ -70,6 +100,7 @@ def usage_context(request: AccountRequest, look: Look) -> dict[str, Any]:
         "page": page,
         "chart": page.chart,
         "base_url": base_url(request),
+        "key_begins": own_keys.beginning(request.account, request.user) if page.is_fresh else "",
         "live_query": live_query.urlencode(),
         **form_context(),
     }

@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SLUGS = [page.slug for page in PAGES]
 # Answers of commands, pages and the admin; no client of the API is told these.
 NOT_OF_THE_API = {
-    "already_invited", "already_made", "already_member", "already_owner", "ambiguous_key", "changed_meanwhile",
+    "already_invited", "already_made", "already_member", "already_owner", "ambiguous_key",
+    "changed_meanwhile",
     "last_owner", "not_usable", "old_form", "only_owner", "personal_account", "refused", "sent_just_now",
     "service_scope", "too_many", "too_many_invitations", "too_soon", "unknown_budget", "unknown_invitation",
     "unknown_member", "unknown_plan", "unknown_scope",

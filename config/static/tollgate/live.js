@@ -56,7 +56,7 @@ function putIn(part, fresh) {
     if (target === fresh) fresh.tabIndex = -1;
     target.focus({ preventScroll: true });
   }
-  if (navigator.clipboard) fresh.querySelectorAll(".code-block").forEach(addCopyButton);
+  if (navigator.clipboard) fresh.querySelectorAll(".code-block:not(.answer)").forEach(addCopyButton);
 }
 
 function take(html) {
@@ -65,9 +65,10 @@ function take(html) {
   if (parts.map((part) => part.id).join() === [...sent.keys()].join()) {
     for (const fresh of parts) {
       const changed = fresh.outerHTML;
-      if (changed === sent.get(fresh.id)) continue;
+      const part = document.getElementById(fresh.id);
+      if (changed === sent.get(fresh.id) || "keep" in part.dataset) continue; // a key that is shown once
       sent.set(fresh.id, changed);
-      putIn(document.getElementById(fresh.id), document.adoptNode(fresh));
+      putIn(part, document.adoptNode(fresh));
     }
   } else { // such as the first record: what stood here has made room for the whole page
     const hadFocus = live.contains(document.activeElement);
