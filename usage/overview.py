@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from django.db.models import Case, F, IntegerField, Max, Min, Value, When
@@ -84,17 +85,24 @@ def _rows(account: Account, start: date, end: date, book: PriceBook, is_by_day: 
     details: dict[str, Any] = {f"t_{name}": ExactTotal(name) for name in MONTH_SUMS}
     nothing = {f"t_{name}": Value(0) for name in MONTH_SUMS}
     its = Rollup.objects.filter(account_id=account.pk).order_by()
-    stretches: Any = its.annotate(day=F("local_day")).values("day")
-    if not is_by_day and len(_changes(date.min, date.max, book)) <= RATES_AT_MOST:
-        rates = _rates(date.min, date.max, book)
-        stretches = its.annotate(rates=rates).values("rates").annotate(day=Max("local_day"))
-    days = stretches.annotate(o=Value(0), m=Value(0), s=Value(A_DAY), **totals, **nothing)
+    changes = [date.min, *_changes(date.min, date.max, book), date.max]
+    stretches: list[Any] = [its.annotate(day=F("local_day")).values("day")]
+    if not is_by_day and len(changes) <= RATES_AT_MOST:
+        # Each a range of the primary key: to group by stretch would sort all of it.
+        stretches = [
+            its.filter(local_day__gte=first, local_day__lt=after)
+            .values("account_id")
+            .annotate(day=Max("local_day"))
+            for first, after in pairwise(changes)
+        ]
+    sums = [rows.annotate(o=Value(0), m=Value(0), s=Value(A_DAY), **totals, **nothing) for rows in stretches]
     month: Any = its.filter(local_day__gte=start, local_day__lt=end).annotate(rates=_rates(start, end, book))
     month = month.values("rates", "operation_id", "model_id", "status")
     month = month.annotate(first=Min("local_day"), **totals, **details)
     columns = [f"t_{name}" for name in (*SUMS, *MONTH_SUMS)]
-    for row in days.values_list("day", "o", "m", "s", *columns).union(
-        month.values_list("first", "operation_id", "model_id", "status", *columns), all=True
+    days, *more = [rows.values_list("day", "o", "m", "s", *columns) for rows in sums]
+    for row in days.union(
+        *more, month.values_list("first", "operation_id", "model_id", "status", *columns), all=True
     ):
         yield Row(*row)
 
