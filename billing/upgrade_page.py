@@ -12,8 +12,7 @@ from billing.plans import plan_of
 from usage import price_book as price_books
 from usage.price_book import MeterEntry
 
-WINDOWS = {
-    "billing_period": "a billing period",
+WINDOWS = {  # a billing period is the plan's interval
     "calendar_month": "a month",
     "week": "a week",
     "day": "a day",
@@ -60,7 +59,7 @@ def load(account: Account, meter: str | None) -> UpgradePage:
     ran_out = next((m for m in price_books.current().meters if m.slug == meter), None)
     plans = Plan.objects.prefetch_related("limits__meter")
     offers = [
-        Offer(plan, plan == current, [_allowance(limit, ran_out) for limit in plan.limits.all()])
+        Offer(plan, plan == current, [_allowance(plan, limit, ran_out) for limit in plan.limits.all()])
         for plan in plans
     ]
     return UpgradePage(offers, current, ran_out, team_address())
@@ -72,7 +71,7 @@ def team_address() -> str:
     return "" if address.endswith("@localhost") else address
 
 
-def _allowance(limit: PlanLimit, ran_out: MeterEntry | None) -> Allowance:
+def _allowance(plan: Plan, limit: PlanLimit, ran_out: MeterEntry | None) -> Allowance:
     is_included = limit.limit is None and limit.included is not None
     return Allowance(
         name=limit.meter.name,
@@ -80,6 +79,6 @@ def _allowance(limit: PlanLimit, ran_out: MeterEntry | None) -> Allowance:
         amount=limit.included if is_included else limit.limit,
         is_included=is_included,
         overage_price=limit.overage_price,
-        window=WINDOWS[limit.window],
+        window=WINDOWS.get(limit.window, f"a {plan.interval}"),
         is_asked_for=ran_out is not None and limit.meter_id == ran_out.id,
     )

@@ -120,6 +120,8 @@ class Environment:
             refuse(name, f"cannot be read as a mail URL ({_reason(error)})")
         if value.startswith("smtp") and not config["EMAIL_HOST"]:
             refuse(name, "names no mail server, as in smtp://user:password@mail.example.com:25")
+        if value.startswith("consolemail"):
+            config["EMAIL_BACKEND"] = "config.console_mail.EmailBackend"
         return config
 
     def time_zone(self, name: str, default: str) -> str:

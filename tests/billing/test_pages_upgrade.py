@@ -38,7 +38,7 @@ def test_the_page_says_what_each_plan_allows(client: Client, alice: User, acme: 
     html = page(client, alice)
 
     assert "100 images a month" in html
-    assert "60 minutes included a billing period, then" in html
+    assert "60 minutes included a month, then" in html
     assert "By agreement" in html
 
 

@@ -169,7 +169,6 @@ def test_sqlite_and_mysql_urls_are_read(env: Environment, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("value", "backend"),
     [
-        ("consolemail://", "console"),
         ("smtp://u:p@mail.example.com:25", "smtp"),
         ("smtp+tls://u:p@mail.example.com:587", "smtp"),
         ("dummymail://", "dummy"),
