@@ -6,11 +6,12 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from accounts.downloads import by_key, lines, part, parts_of_an_account
+from accounts.downloads import PAGE, by_key, document, lines, part, parts_of_an_account
 from accounts.models import Account
 from usage import exports, parameters, price_book
+from usage.alerts import reports, rules
 from usage.fields import scale_down
-from usage.models import Campaign, Quota, Reservation, Reversal
+from usage.models import AlertRule, Campaign, Quota, Reservation, Reversal
 from usage.quotas import scopes
 from usage.quotas.scopes import Scoped
 from usage.representation import record_id_text
@@ -97,3 +98,35 @@ def _reservations(account: Account) -> Iterator[bytes]:
         }
         for row in by_key(rows)
     )
+
+
+@part(
+    parts_of_an_account,
+    "alert_settings.json",
+    "From which thresholds on alerts are told, to whom, and the address of the webhook.",
+)
+def _alert_settings(account: Account) -> Iterator[bytes]:
+    chosen = rules.settings_of(account.pk)
+    own = AlertRule.objects.filter(account=account).order_by("pk")
+    return document(
+        {
+            "percentages": dict(own.values_list("meter__slug", "percentages")),
+            "cost_usd": chosen.cost_amounts,
+            "mail_to": chosen.mail_to,
+            "webhook": chosen.webhook_url or None,
+        }
+    )
+
+
+@part(parts_of_an_account, "alerts.jsonl", "Thresholds that were reached, and what became of the messages.")
+def _alerts(account: Account) -> Iterator[bytes]:
+    return lines(_told(account))
+
+
+def _told(account: Account) -> Iterator[dict[str, object]]:
+    before: int | None = None
+    while True:
+        told, before = reports.page(account, before=before, size=PAGE)
+        yield from (one.as_json() for one in told)
+        if before is None:
+            return

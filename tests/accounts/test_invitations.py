@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import invitations
+from accounts.email_addresses import verify
 from accounts.errors import DomainError
 from accounts.models import Account, AuditEntry, Invitation, Member, User
 
@@ -277,7 +278,8 @@ def test_somebody_new_makes_a_login_first_and_comes_back(
     )
     dora = User.objects.create_user("dora@example.com", "correct horse")
     browser = Client()
-    credentials = {"username": "dora@example.com", "password": "correct horse", "next": link()}
+    verify(dora)
+    credentials = {"login": "dora@example.com", "password": "correct horse", "next": link()}
     assert browser.post("/accounts/login/", credentials).headers["Location"] == link()
     browser.post(link())
     assert Member.objects.filter(account__name="Acme", user=dora, role=MEMBER).exists()

@@ -27,7 +27,13 @@ from accounts.models import (
 from billing.models import PlanChange, Subscription
 from billing.plans import change_plan, find_plan
 from tests.conftest import Api
+from usage.alerts import crossings, rules
+from usage.alerts.rules import By
 from usage.models import (
+    Alert,
+    AlertDelivery,
+    AlertRule,
+    AlertSettings,
     Balance,
     Campaign,
     Hold,
@@ -35,6 +41,8 @@ from usage.models import (
     Quota,
     Record,
     RecordDetail,
+    ReferenceCount,
+    ReferenceName,
     Refusal,
     Replay,
     Reservation,
@@ -210,6 +218,21 @@ def test_rows_are_read_in_pages_and_each_once(
     assert names == [f"c{n}" for n in range(5)]
 
 
+def test_it_holds_the_alerts_their_thresholds_and_messages(
+    alice: User, acme: Account, service_api: Api
+) -> None:
+    change_plan(acme, find_plan("free"), actor=alice, reason="test")
+    meter = Meter.objects.get(slug="chat_messages")
+    rules.save_thresholds(acme, {meter.pk: [50, 90]}, ["25"], By(alice.email))
+    service_api.record(account=acme.public_id, operation="chat_message", quantities={"messages": 60})
+    crossings.find()
+    archive = opened(browser_of(alice).get(DOWNLOAD))
+    settings = json.loads(archive.read("alert_settings.json"))
+    (told,) = lines(archive, "alerts.jsonl")
+    assert (settings["percentages"], settings["cost_usd"]) == ({"chat_messages": [50, 90]}, ["25"])
+    assert (told["meter"], told["deliveries"][0]["channel"]) == ("chat_messages", "email")
+
+
 # One's own data
 
 
@@ -248,12 +271,18 @@ HELD: dict[type[models.Model], str] = {
     Campaign: "campaigns.jsonl",
     Quota: "quotas.jsonl",
     Reservation: "reservations.jsonl",
+    AlertSettings: "alert_settings.json",
+    AlertRule: "alert_settings.json",
+    Alert: "alerts.jsonl",
+    AlertDelivery: "alerts.jsonl",
     Subscription: "subscription.json",
     PlanChange: "plan_changes.jsonl",
 }
 NOT_IN_IT: dict[type[models.Model], str] = {
     Rollup: "sums of the ledger",
     RollupUnit: "sums of the ledger",
+    ReferenceName: "the references of the ledger, each once a month",
+    ReferenceCount: "how many of them there are",
     Balance: "what the ledger adds up to, beside quotas",
     Hold: "parts of reservations",
     Window: "the stretches of time that quotas are counted over",

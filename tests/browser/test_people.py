@@ -46,13 +46,13 @@ def test_alice_invites_charlie_who_accepts_and_the_role_holds(
     hers.get_by_label("E-mail").fill("charlie@example.com")
     hers.get_by_label("Role").select_option("member")
     hers.get_by_role("button", name="Send the invitation").click()
-    expect(hers.get_by_role("status")).to_have_text("An invitation is on its way to charlie@example.com.")
+    expect(hers.locator(".flashes")).to_have_text("An invitation is on its way to charlie@example.com.")
     expect(hers.locator(".invited")).to_contain_text("charlie@example.com")
 
     his = visit(link(), charlie, viewport=size)
     his.get_by_role("button", name="Join Acme").click()
     expect(his).to_have_url(re.compile("/settings/usage/$"))
-    expect(his.get_by_role("status")).to_have_text("Welcome to Acme.")
+    expect(his.locator(".flashes")).to_have_text("Welcome to Acme.")
     expect(his.locator(".account-menu > summary")).to_contain_text("Acme")
 
     his.goto("/settings/account/")
@@ -64,7 +64,7 @@ def test_alice_invites_charlie_who_accepts_and_the_role_holds(
     hers.get_by_role("link", name="Charlie", exact=True).click()
     hers.get_by_label("Role").select_option("admin")
     hers.get_by_role("button", name="Change the role").click()
-    expect(hers.get_by_role("status")).to_have_text("charlie@example.com is admin now.")
+    expect(hers.locator(".flashes")).to_have_text("charlie@example.com is admin now.")
     his.reload()
     expect(his.get_by_role("link", name="Invite somebody")).to_be_visible()
     expect(his.get_by_role("link", name="Delete the account …")).to_have_count(0)
@@ -81,7 +81,7 @@ def test_a_visitor_signs_in_on_the_way_and_joins(
     page.get_by_label("Password").fill("correct horse")
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name="Join Acme").click()
-    expect(page.get_by_role("status")).to_have_text("Welcome to Acme.")
+    expect(page.locator(".flashes")).to_have_text("Welcome to Acme.")
 
 
 def test_charlie_opens_a_business_and_hands_it_over(visit: Visit, charlie: User, bob: User) -> None:
@@ -89,16 +89,16 @@ def test_charlie_opens_a_business_and_hands_it_over(visit: Visit, charlie: User,
     page.get_by_role("link", name="New business account").click()
     page.get_by_label("Account name").fill("Beta")
     page.get_by_role("button", name="Open the account").click()
-    expect(page.get_by_role("status")).to_have_text("Beta is open. Invite the people who work with you.")
+    expect(page.locator(".flashes")).to_have_text("Beta is open. Invite the people who work with you.")
     beta = Account.objects.get(name="Beta")
     Member.objects.create(account=beta, user=bob)
     page.reload()
     page.get_by_role("link", name="Bob", exact=True).click()
     page.get_by_role("button", name="Hand over to bob@example.com").click()
-    expect(page.get_by_role("status")).to_contain_text("bob@example.com owns the account now")
+    expect(page.locator(".flashes")).to_contain_text("bob@example.com owns the account now")
     page.get_by_text("Leave …").click()
     page.get_by_role("button", name="Yes, leave Beta").click()
-    expect(page.get_by_role("status")).to_have_text("You have left Beta.")
+    expect(page.locator(".flashes")).to_have_text("You have left Beta.")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -119,7 +119,7 @@ def test_alice_deletes_acme_and_keeps_it_after_all(
     expect(notice).to_be_visible()
     page.goto("/settings/usage/")
     notice.get_by_role("button", name="Keep this account").click()
-    expect(page.get_by_role("status")).to_have_text("Acme stays.")
+    expect(page.locator(".flashes")).to_have_text("Acme stays.")
     expect(notice).to_have_count(0)
 
 
@@ -246,4 +246,4 @@ def test_everything_works_with_the_keyboard_alone(visit: Visit, alice: User, acm
     withdraw = page.get_by_role("button", name="Withdraw the invitation of dora@example.com")
     withdraw.focus()
     page.keyboard.press("Enter")
-    expect(page.get_by_role("status")).to_have_text("The invitation of dora@example.com is withdrawn.")
+    expect(page.locator(".flashes")).to_have_text("The invitation of dora@example.com is withdrawn.")

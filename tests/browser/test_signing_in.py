@@ -8,7 +8,7 @@ from django.template.loader import render_to_string
 from playwright.sync_api import Page, expect
 
 from accounts.models import Account, User
-from tests.accounts.signing_in import app_code, mailed_code, mailed_link, turn_on_two_step
+from tests.accounts.signing_in import lasting_app_code, mailed_code, mailed_link, turn_on_two_step
 from tests.browser.axe import SCREENS, violations, width_beyond_the_screen
 from tests.browser.conftest import Visit
 
@@ -55,7 +55,7 @@ def test_sign_up_to_the_first_page(visit: Visit, db: None, screen: dict) -> None
     press(page, "Confirm")
 
     expect(page).to_have_url(re.compile("/settings/usage/$"))
-    expect(page.get_by_role("status")).to_have_text("Your e-mail is confirmed.")
+    expect(page.locator(".flashes")).to_have_text("Your e-mail is confirmed.")
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with-javascript", "without"])
@@ -67,7 +67,7 @@ def test_two_step_sign_in_from_turning_it_on_to_using_it(visit: Visit, alice: Us
     expect(page.get_by_role("img", name="QR code with the key below")).to_be_visible()
     page.get_by_text("Or type the key").click()
     secret = page.locator("code.key").inner_text()
-    page.get_by_label("Code from the app").fill(app_code(secret))
+    page.get_by_label("Code from the app").fill(lasting_app_code(secret))
     press(page, "Turn on")
     codes = page.get_by_role("list", name="Codes that are left").get_by_role("listitem")
     expect(codes).to_have_count(10)
@@ -93,7 +93,7 @@ def test_a_browser_is_signed_out_from_another(visit: Visit, alice: User) -> None
     expect(rows).to_have_count(3)
     expect(rows.nth(1)).to_contain_text("this browser")
     page.get_by_role("button", name=re.compile("^Sign out Chrome on Linux")).click()
-    expect(page.get_by_role("status")).to_have_text("That browser is signed out.")
+    expect(page.locator(".flashes")).to_have_text("That browser is signed out.")
     expect(rows).to_have_count(2)
 
     elsewhere.goto("/settings/security/")
@@ -110,7 +110,7 @@ def test_a_lost_password_is_replaced(visit: Visit, alice: User) -> None:
     page.get_by_label("New password", exact=True).fill(PASSWORD)
     page.get_by_label("New password again").fill(PASSWORD)
     press(page, "Save the password")
-    expect(page.get_by_role("status")).to_have_text("Your password is changed.")
+    expect(page.locator(".flashes")).to_have_text("Your password is changed.")
     sign_in(page, alice.email, PASSWORD)
     expect(page).to_have_url(re.compile("/settings/usage/$"))
     assert len(mail.outbox) == 2

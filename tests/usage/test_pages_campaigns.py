@@ -239,5 +239,5 @@ def test_a_link_cut_short_leads_to_the_first_page(alice_s: Client, acme: Account
 def test_the_tabs_of_usage_lead_here_and_mark_it(alice_s: Client, acme: Account) -> None:
     keys.make_key(acme)
     html = alice_s.get(URL).content.decode()
-    assert f'href="{URL}" aria-current="true">Campaigns' in html
+    assert f'href="{URL}" aria-current="page">Campaigns' in html
     assert 'href="/settings/usage/budgets/">Budgets' in html
