@@ -192,7 +192,7 @@ def test_who_leaves_is_back_in_their_own_account(bob: User, acme: Account) -> No
     browser = browser_of(bob)
     page = browser.post(f"{ACCOUNT}leave/", follow=True).content.decode()
     assert "You have left Acme." in page
-    assert f"--account {bob.personal_account.public_id}" in page
+    assert f"live/?account={bob.personal_account.public_id}" in page
     assert browser.get(ACCOUNT, {"account": acme.public_id}).status_code == 404
 
 

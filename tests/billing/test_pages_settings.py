@@ -179,9 +179,9 @@ def test_keys_of_others_and_service_keys_are_not_listed(
 def test_alice_switches_between_her_own_account_and_acme(
     alice_s_browser: Client, alice: User, acme: Account
 ) -> None:
-    assert f"manage.py createkey --account {acme.public_id}" in usage_page(alice_s_browser)
+    assert f"live/?account={acme.public_id}" in usage_page(alice_s_browser)
     alice_s_browser.post("/accounts/switch/", {"account": alice.personal_account.public_id})
-    assert f"--account {alice.personal_account.public_id}" in usage_page(alice_s_browser)
+    assert f"live/?account={alice.personal_account.public_id}" in usage_page(alice_s_browser)
 
 
 def usage_page(browser: Client, query: str = "") -> str:
@@ -193,9 +193,9 @@ def test_a_link_can_name_an_account_and_the_tabs_stay_with_it(
 ) -> None:
     own = alice.personal_account.public_id
     html = usage_page(alice_s_browser, f"?account={own}")
-    assert f"--account {own}" in html
+    assert f"live/?account={own}" in html
     assert f'href="/settings/keys/?account={own}"' in html
-    assert f"--account {acme.public_id}" in usage_page(alice_s_browser)
+    assert f"live/?account={acme.public_id}" in usage_page(alice_s_browser)
 
 
 def test_charlie_finds_nothing_of_acme(charlie: User, acme: Account) -> None:
@@ -210,7 +210,7 @@ def test_who_is_no_longer_a_member_is_back_in_their_own_account(
     bob_s_browser: Client, bob: User, acme: Account
 ) -> None:
     Member.objects.filter(account=acme, user=bob).delete()
-    assert f"--account {bob.personal_account.public_id}" in usage_page(bob_s_browser)
+    assert f"live/?account={bob.personal_account.public_id}" in usage_page(bob_s_browser)
 
 
 def test_who_is_in_no_account_is_told_so(bob_s_browser: Client, bob: User) -> None:
