@@ -40,6 +40,7 @@ from usage.models import (
     Reservation,
     Reversal,
     Rollup,
+    RollupDay,
     RollupUnit,
     Session,
     Terms,
@@ -254,6 +255,7 @@ HELD: dict[type[models.Model], str] = {
 NOT_IN_IT: dict[type[models.Model], str] = {
     Rollup: "sums of the ledger",
     RollupUnit: "sums of the ledger",
+    RollupDay: "sums of the ledger",
     Balance: "what the ledger adds up to, beside quotas",
     Hold: "parts of reservations",
     Window: "the stretches of time that quotas are counted over",
