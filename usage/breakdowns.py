@@ -15,7 +15,7 @@ from django.db.models.functions import Cast
 from accounts.models import Account, Key, User
 from usage.costs import Cost
 from usage.fields import ExactTotal
-from usage.models import Campaign, Model, Rollup, RollupUnit, Status
+from usage.models import Campaign, Model, Rollup, RollupDay, RollupUnit, Status
 from usage.price_book import PriceBook
 from usage.queries import month_of
 from usage.refusal_rows import attempts_by_day
@@ -215,7 +215,7 @@ def first_and_last_month(account: Account, today: date) -> tuple[date, date]:
 
     A record may lie some minutes, or in a zone since left some hours, ahead of the account's clock.
     """
-    ends = Rollup.objects.filter(account_id=account.pk).aggregate(
+    ends = RollupDay.objects.filter(account_id=account.pk).aggregate(
         first=Min("local_day"), last=Max("local_day")
     )
     first, last = min(ends["first"] or today, today), max(ends["last"] or today, today)

@@ -34,6 +34,7 @@ from usage.models import (
     Reservation,
     Reversal,
     Rollup,
+    RollupDay,
     RollupUnit,
     Session,
     Terms,
@@ -46,7 +47,7 @@ from usage.rollups import Fact, Totals
 REASON_AT_MOST = 2_000
 DELETED_AT_ONCE = 5_000
 TABLES = (
-    *(RecordDetail, Reversal, Record, Rollup, RollupUnit, Session, Campaign, Replay),
+    *(RecordDetail, Reversal, Record, Rollup, RollupUnit, RollupDay, Session, Campaign, Replay),
     *(ReferenceName, ReferenceCount),
     *(Hold, Reservation, Balance, Window, Quota, Terms, Refusal),
     *(AlertDelivery, Alert, AlertRule, AlertSettings),

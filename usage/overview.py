@@ -11,7 +11,7 @@ from django.db.models import Case, F, IntegerField, Max, Min, Value, When
 from accounts.models import Account
 from usage.costs import Cost
 from usage.fields import ExactTotal
-from usage.models import Rollup
+from usage.models import Rollup, RollupDay
 from usage.price_book import PriceBook
 from usage.queries import OperationRow
 from usage.versions import SUMS, Totals
@@ -84,7 +84,7 @@ def _rows(account: Account, start: date, end: date, book: PriceBook, is_by_day: 
     totals: dict[str, Any] = {f"t_{name}": ExactTotal(name) for name in SUMS}
     details: dict[str, Any] = {f"t_{name}": ExactTotal(name) for name in MONTH_SUMS}
     nothing = {f"t_{name}": Value(0) for name in MONTH_SUMS}
-    its = Rollup.objects.filter(account_id=account.pk).order_by()
+    its = RollupDay.objects.filter(account_id=account.pk).order_by()
     changes = [date.min, *_changes(date.min, date.max, book), date.max]
     stretches: list[Any] = [its.annotate(day=F("local_day")).values("day")]
     if not is_by_day and len(changes) <= RATES_AT_MOST:
@@ -96,7 +96,8 @@ def _rows(account: Account, start: date, end: date, book: PriceBook, is_by_day: 
             for first, after in pairwise(changes)
         ]
     sums = [rows.annotate(o=Value(0), m=Value(0), s=Value(A_DAY), **totals, **nothing) for rows in stretches]
-    month: Any = its.filter(local_day__gte=start, local_day__lt=end).annotate(rates=_rates(start, end, book))
+    month: Any = Rollup.objects.filter(account_id=account.pk, local_day__gte=start, local_day__lt=end)
+    month = month.order_by().annotate(rates=_rates(start, end, book))
     month = month.values("rates", "operation_id", "model_id", "status")
     month = month.annotate(first=Min("local_day"), **totals, **details)
     columns = [f"t_{name}" for name in (*SUMS, *MONTH_SUMS)]

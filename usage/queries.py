@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.db.models import F, Max, Q, QuerySet
 from django.utils import timezone
@@ -17,7 +18,7 @@ from usage import price_book as price_books
 from usage import references
 from usage.costs import Cost
 from usage.fields import QUANTITY_PLACES, ExactTotal, scale_down, scale_up
-from usage.models import Record, Rollup, RollupUnit, Status
+from usage.models import Record, Rollup, RollupDay, RollupUnit, Status
 from usage.price_book import PriceBook
 from usage.representation import read_rows, represent
 
@@ -63,8 +64,9 @@ def cost(
         campaign_id: only the usage of this campaign of the account.
     """
     result = Cost(book or price_books.current())
+    rows: Any = RollupDay if campaign_id is None else Rollup
     for day, usd in (
-        Rollup.objects.filter(_days(account, start, end, campaign_id))
+        rows.objects.filter(_days(account, start, end, campaign_id))
         .values_list("local_day")
         .annotate(total=ExactTotal("cost"))
         .order_by("local_day")
@@ -257,7 +259,7 @@ def in_days(account: Account, start: date | None, end: date | None) -> Q:
 
 def records_ever(account: Account) -> int:
     """How many records the account has, from its totals."""
-    total = Rollup.objects.filter(account_id=account.pk).aggregate(n=ExactTotal("records"))["n"]
+    total = RollupDay.objects.filter(account_id=account.pk).aggregate(n=ExactTotal("records"))["n"]
     return total or 0
 
 

@@ -13,13 +13,16 @@ from django.db.models import Q, QuerySet
 from accounts.models import Account
 from usage.bulk import Addition, add_to_totals, totals_statements
 from usage.fields import COST_PLACES
-from usage.models import ROLLUP_KEY, Record, Rollup, RollupUnit, Status
+from usage.models import ROLLUP_KEY, Record, Rollup, RollupDay, RollupUnit, Status
 
 Key = tuple  # in the order of ROLLUP_KEY
 UNIT_KEY = (*ROLLUP_KEY, "unit_id")
+DAY_KEY = ROLLUP_KEY[:2]
 TOTALS = ("records", "unpriced", "cost", "latency_count", "latency_sum_ms")
 MAXIMA = ("latency_max_ms",)
 UNIT_TOTALS = ("records", "quantity", "cost", "unpriced_quantity")
+DAY_TOTALS = ("records", "cost")
+TABLES = (Rollup, RollupUnit, RollupDay)
 PAGE = 5_000
 
 
@@ -36,7 +39,7 @@ class Fact(NamedTuple):
 
 
 class Totals:
-    """Sums of facts by key, and by key and unit."""
+    """Sums of facts by key, by key and unit, and by account and local day."""
 
     def __init__(self) -> None:
         self.by_key: dict[Key, list[int]] = {}
@@ -72,6 +75,19 @@ class Totals:
                 else:
                     sums[2] += line_cost
 
+    @property
+    def by_day(self) -> dict[Key, list[int]]:
+        days: dict[Key, list[int]] = {}
+        for key, (records, _, cost, *_) in self.by_key.items():
+            day = key[:2]
+            sums = days.get(day)
+            if sums is None:
+                days[day] = [records, cost]
+            else:
+                sums[0] += records
+                sums[1] += cost
+        return days
+
     def store(self, database: BaseDatabaseWrapper) -> None:
         """Add these sums to the stored ones; sorted, so that two writers lock in one order."""
         for addition in self._additions():
@@ -85,6 +101,7 @@ class Totals:
         tables = (
             (Rollup, ROLLUP_KEY, TOTALS, MAXIMA, self.by_key),
             (RollupUnit, UNIT_KEY, UNIT_TOTALS, (), self.by_unit),
+            (RollupDay, DAY_KEY, DAY_TOTALS, (), self.by_day),
         )
         for table, key, totals, maxima, sums_by_key in tables:
             rows = [(*key, *sums) for key, sums in sorted(sums_by_key.items())]
@@ -154,19 +171,20 @@ def verify(accounts: Iterable[int] | None = None) -> Iterator[Drift]:
         wanted = totals_of(account_id)
         yield from _differences(Rollup, ROLLUP_KEY, (*TOTALS, *MAXIMA), account_id, wanted.by_key)
         yield from _differences(RollupUnit, UNIT_KEY, UNIT_TOTALS, account_id, wanted.by_unit)
+        yield from _differences(RollupDay, DAY_KEY, DAY_TOTALS, account_id, wanted.by_day)
 
 
 def account_ids() -> list[int]:
     """Every account that has records, totals, or a row: an orphan is a drift too."""
     found = set(Account.objects.values_list("id", flat=True))
-    found.update(Rollup.objects.values_list("account_id", flat=True).distinct())
-    found.update(RollupUnit.objects.values_list("account_id", flat=True).distinct())
+    for table in TABLES:
+        found.update(table.objects.values_list("account_id", flat=True).distinct())
     found.update(Record.objects.order_by().values_list("account_id", flat=True).distinct())
     return sorted(found)
 
 
 def _differences(
-    table: type[Rollup | RollupUnit],
+    table: type[Rollup | RollupUnit | RollupDay],
     key_names: tuple[str, ...],
     sum_names: tuple[str, ...],
     account_id: int,
@@ -202,6 +220,6 @@ def rebuild(account: Account) -> None:
     """Replace an account's totals by what its ledger says; recording waits meanwhile."""
     Account.objects.select_for_update().get(pk=account.pk)
     totals = totals_of(account.pk)
-    for table in (Rollup, RollupUnit):
+    for table in TABLES:
         table.objects.filter(account_id=account.pk).delete()
     totals.store(connection)

@@ -21,7 +21,7 @@ from django.db.models.expressions import Combinable
 
 from accounts.models import Account
 from usage.fields import ExactTotal
-from usage.models import CatalogueVersion, Reservation, Reversal, Rollup
+from usage.models import CatalogueVersion, Reservation, Reversal, RollupDay
 from usage.quotas import scopes
 from usage.quotas import state as quota_state
 from usage.quotas.scopes import Scoped
@@ -32,7 +32,7 @@ SUMS = ("records", "cost")
 
 
 class Totals(NamedTuple):
-    """The sums over all rollups of an account; cost in 10⁻¹⁰ USD."""
+    """The sums over all days of an account; cost in 10⁻¹⁰ USD."""
 
     records: int = 0
     cost: int = 0
@@ -80,8 +80,8 @@ def watched_of(row: Any, account: Account) -> Watched:
 
 
 def totals_of(account: Account) -> Totals:
-    """The sums over all of an account's rollups, in one statement."""
-    rows = Rollup.objects.filter(account_id=account.pk)
+    """The sums over all of an account's days, in one statement."""
+    rows = RollupDay.objects.filter(account_id=account.pk)
     found = rows.aggregate(**{f"t_{name}": ExactTotal(name) for name in SUMS})
     return Totals(*(found[f"t_{name}"] or 0 for name in SUMS))
 

@@ -41,6 +41,10 @@ SELECT account_id, local_day, operation_id, model_id, status, 0, 0, 0, {unit}, C
  SUM(cost), 0
 FROM usage_record WHERE account_id = {account} GROUP BY 1, 2, 3, 4, 5
 """
+ROLLUP_DAY = """
+INSERT INTO usage_rollupday (account_id, local_day, records, cost)
+SELECT account_id, local_day, COUNT(*), SUM(cost) FROM usage_record WHERE account_id = {account} GROUP BY 1, 2
+"""
 CALLS = """
 INSERT INTO benchmarks_call (account_id, event_id, requests, occurred_at)
 SELECT account_id, event_id, 1, occurred_at FROM usage_record WHERE account_id = {account} ORDER BY id
@@ -52,7 +56,7 @@ def fill(stage: Stage, records: int) -> None:
     connection = stage.engine.connect()
     names = _names(connection, stage)
     _insert(connection, names, 1, records, records)
-    for sql in (ROLLUP, ROLLUP_UNIT, "ANALYZE TABLE usage_record"):
+    for sql in (ROLLUP, ROLLUP_UNIT, ROLLUP_DAY, "ANALYZE TABLE usage_record"):
         query(connection, sql.format(**names, one=ONE_REQUEST))
     connection.close()
     stage.inside("limit", stage.large.account_id, 10**9)

@@ -40,6 +40,10 @@ SELECT account_id, local_day, operation_id, model_id, status, user_id, 0, 0, {un
  COUNT(*) * {one}, SUM(cost), 0
 FROM usage_record WHERE account_id = {account} GROUP BY 1, 2, 3, 4, 5, 6
 """
+ROLLUP_DAY = """
+INSERT INTO usage_rollupday (account_id, local_day, records, cost)
+SELECT account_id, local_day, COUNT(*), SUM(cost) FROM usage_record WHERE account_id = {account} GROUP BY 1, 2
+"""
 NAMES = """
 INSERT INTO usage_referencename (account_id, month, name)
 SELECT DISTINCT account_id, DATE_FORMAT(local_day, '%Y-%m-01'), reference FROM usage_record
@@ -70,9 +74,9 @@ def reader(stage: Stage, records: int) -> Reader:
     for first in range(1, records + 1, AT_ONCE):
         last = min(first + AT_ONCE - 1, records)
         query(connection, RECORDS.format(**names, at=at, first=first, last=last))
-    for sql in (ROLLUP, ROLLUP_UNIT, NAMES, COUNTS):
+    for sql in (ROLLUP, ROLLUP_UNIT, ROLLUP_DAY, NAMES, COUNTS):
         query(connection, sql.format(**names))
-    for table in ("usage_record", "usage_rollup", "usage_rollupunit", "usage_session"):
+    for table in ("usage_record", "usage_rollup", "usage_rollupunit", "usage_rollupday", "usage_session"):
         query(connection, f"ANALYZE TABLE {table}")
     connection.close()
     return found

@@ -10,7 +10,7 @@ from accounts.append_only import permit
 from accounts.models import Account, User
 from tests.conftest import Api
 from usage import rollups
-from usage.models import Operation, Record, Rollup, RollupUnit
+from usage.models import Operation, Record, Rollup, RollupDay, RollupUnit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -76,6 +76,30 @@ def test_a_total_of_a_unit_changed_by_hand_is_printed(column: str, used: None) -
     assert all(line.startswith("usage_rollupunit ") for line in lines)
 
 
+@pytest.mark.parametrize("column", ["records", "cost"])
+def test_a_total_of_a_day_changed_by_hand_is_printed(column: str, used: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE usage_rollupday SET {column} = {column} + 1")
+
+    status, (line,) = audit()
+
+    assert status == 1
+    assert line.startswith("usage_rollupday account_id=")
+    assert "local_day=" in line
+    assert f"'{column}'" in line
+
+
+@pytest.mark.parametrize("table", [Rollup, RollupUnit, RollupDay])
+def test_totals_that_are_gone_are_found(table: type[Rollup | RollupUnit | RollupDay], used: None) -> None:
+    gone = table.objects.count()
+    table.objects.all().delete()
+
+    status, lines = audit()
+
+    assert (status, len(lines)) == (1, gone)
+    assert all("stored None" in line for line in lines)
+
+
 def test_a_total_without_records_and_records_without_a_total_are_both_printed(used: None) -> None:
     Rollup.objects.filter(status=1).update(user_id=99)
 
@@ -112,6 +136,15 @@ def test_totals_of_an_account_that_does_not_exist_are_found(used: None) -> None:
     assert "account_id=999999" in lines[0]
 
 
+def test_a_day_of_an_account_that_does_not_exist_is_found(used: None) -> None:
+    RollupDay.objects.create(account_id=999_999, local_day="2026-04-01", records=1, cost=0)
+
+    status, lines = audit()
+
+    assert (status, len(lines)) == (1, 1)
+    assert "usage_rollupday account_id=999999" in lines[0]
+
+
 def test_one_account_can_be_audited_alone(used: None, acme: Account, charlie: User) -> None:
     Rollup.objects.update(records=99)
 
@@ -123,16 +156,18 @@ def test_one_account_can_be_audited_alone(used: None, acme: Account, charlie: Us
 
 
 def test_rebuilding_mends_what_the_audit_found(used: None, acme: Account) -> None:
-    before = list(Rollup.objects.order_by("pk").values()), list(RollupUnit.objects.order_by("pk").values())
+    tables = (Rollup, RollupUnit, RollupDay)
+    before = [list(table.objects.order_by("pk").values()) for table in tables]
+    assert all(before)
     Rollup.objects.update(cost=99, records=7)
     RollupUnit.objects.all().delete()
+    RollupDay.objects.update(records=0)
     assert audit()[0] == 1
 
     rollups.rebuild(acme)
 
     assert audit()[0] == 0
-    rows = list(Rollup.objects.order_by("pk").values()), list(RollupUnit.objects.order_by("pk").values())
-    assert rows == before
+    assert [list(table.objects.order_by("pk").values()) for table in tables] == before
 
 
 def test_ledgers_longer_than_a_page_are_read_to_their_end(

@@ -14,6 +14,7 @@ from usage.models import (
     ReferenceName,
     Reversal,
     Rollup,
+    RollupDay,
     RollupUnit,
     Session,
 )
@@ -21,7 +22,8 @@ from usage.models import (
 pytestmark = pytest.mark.usefixtures("totals_agree")
 
 LEDGER = (
-    *(Record, RecordDetail, Reversal, Rollup, RollupUnit, Session, Campaign, ReferenceName, ReferenceCount),
+    *(Record, RecordDetail, Reversal, Rollup, RollupUnit, RollupDay, Session, Campaign),
+    *(ReferenceName, ReferenceCount),
 )
 
 

@@ -11,12 +11,12 @@ from accounts.models import Account
 from usage import queries
 from usage.costs import total
 from usage.fields import COST_PLACES, ExactTotal, scale_down
-from usage.models import Campaign, Rollup
+from usage.models import Campaign, RollupDay
 
 
 def usage_lost(account: Account) -> Iterator[tuple[str, object]]:
     """Records, their cost and the days they fall on; a reversed record and its reversal count as none."""
-    totals = Rollup.objects.filter(account_id=account.pk).aggregate(
+    totals = RollupDay.objects.filter(account_id=account.pk).aggregate(
         records=Sum("records"), cost=ExactTotal("cost"), first=Min("local_day"), last=Max("local_day")
     )
     yield "Usage records", f"{totals['records'] or 0:,}"

@@ -1,4 +1,4 @@
-"""Thresholds of a calendar month's cost. Nothing limits it, so no balance counts it: its rollups are summed.
+"""Thresholds of a calendar month's cost. Nothing limits it, so no balance counts it: its days are summed.
 
 Only accounts with such thresholds are looked at, those first that have waited longest. One
 whose cost has moved is looked at again after a few seconds, another one within a minute,
@@ -19,7 +19,7 @@ from usage.alerts import rules
 from usage.alerts.crossings import each, tell
 from usage.fields import ExactTotal
 from usage.locks import lock_accounts
-from usage.models import Alert, AlertSettings, Rollup
+from usage.models import Alert, AlertSettings, RollupDay
 from usage.queries import month_of
 from usage.quotas.windows import Kind, Span, nominal
 
@@ -72,7 +72,7 @@ def _costs(months: dict[int, Month]) -> dict[int, int]:
 
 def _sums(account_ids: Iterable[int], month: Month) -> Iterable[tuple[int, int]]:
     days = {"local_day__gte": month[0], "local_day__lt": month[1]}
-    rows = Rollup.objects.filter(account_id__in=account_ids, **days).order_by()
+    rows = RollupDay.objects.filter(account_id__in=account_ids, **days).order_by()
     return rows.values_list("account_id").annotate(usd=ExactTotal("cost"))
 
 

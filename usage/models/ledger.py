@@ -201,6 +201,19 @@ class RollupUnit(RollupKey):
         return f"{self.account_id} {self.local_day} {self.unit_id}"
 
 
+class RollupDay(models.Model):
+    """The rollups of an account's local day summed up: what it ever used is read by one row a day."""
+
+    account_id = models.BigIntegerField()
+    local_day = models.DateField()
+    pk = models.CompositePrimaryKey("account_id", "local_day")
+    records = models.BigIntegerField()
+    cost = CostField()
+
+    def __str__(self) -> str:
+        return f"{self.account_id} {self.local_day}"
+
+
 class ReferenceName(models.Model):
     """A reference that a month's records name: the primary key decides which of them was the first."""
 
