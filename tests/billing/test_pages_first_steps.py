@@ -47,6 +47,18 @@ def test_a_form_that_is_sent_twice_makes_one_key(alice: User, acme: Account) -> 
     assert "was made by this form already" in words(again)
 
 
+def test_a_record_that_comes_before_the_button_is_pressed_hides_no_key(
+    alice: User, acme: Account, acme_api: Api
+) -> None:
+    client = browser(alice, acme)
+    form = {"begins": hidden(client, URL, "begins")}
+    acme_api.record(operation="api_call")
+
+    token = token_on(client.post(MAKE, form).content.decode())
+
+    assert Api(token).record(operation="api_call").status_code == 201
+
+
 def test_a_form_that_was_not_ours_makes_no_key(alice: User, acme: Account) -> None:
     answer = browser(alice, acme).post(MAKE, {"begins": "forged"}, follow=True)
 
