@@ -1,5 +1,30 @@
-"""Billing's tables by noun: plans and subscriptions."""
+"""Billing's tables by noun: plans and subscriptions, and what Stripe says of them."""
 
 from billing.models.plans import Plan, PlanChange, PlanLimit, Subscription
+from billing.models.stripe import (
+    StripeCheckout,
+    StripeCustomer,
+    StripeDispute,
+    StripeEvent,
+    StripeFinding,
+    StripeInvoice,
+    StripePrice,
+    StripeRefund,
+    StripeSubscription,
+)
 
-__all__ = ["Plan", "PlanChange", "PlanLimit", "Subscription"]
+__all__ = [
+    "Plan",
+    "PlanChange",
+    "PlanLimit",
+    "StripeCheckout",
+    "StripeCustomer",
+    "StripeDispute",
+    "StripeEvent",
+    "StripeFinding",
+    "StripeInvoice",
+    "StripePrice",
+    "StripeRefund",
+    "StripeSubscription",
+    "Subscription",
+]

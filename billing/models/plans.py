@@ -93,6 +93,9 @@ class Subscription(models.Model):
     account = models.OneToOneField(Account, models.CASCADE, related_name="subscription")
     plan = models.ForeignKey(Plan, models.PROTECT, related_name="subscriptions")
     started_at = models.DateTimeField(default=timezone.now)
+    follows_stripe = models.BooleanField(
+        default=False, editable=False, help_text="The plan is what a Stripe subscription pays for."
+    )
     applied_revision = models.BigIntegerField(
         default=0, editable=False, help_text="The plan's revision that the account's quotas were written by."
     )

@@ -1,0 +1,107 @@
+"""Stripe's API: the one module that imports its library, and translates its errors.
+
+    customer = ask(lambda api: api.v1.customers.retrieve("cus_1"))
+    for subscription in every(lambda api: api.v1.subscriptions.list({"customer": "cus_1"})): ...
+
+Answers are plain dicts, for the library's own objects are none. Amounts that Stripe writes as
+decimal strings are Decimal in them.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import stripe
+from django.conf import settings
+
+from accounts.errors import DomainError
+
+TIMEOUT_S = 10  # a page may wait for it
+RETRIES = 2
+PAGES_AT_MOST = 1_000
+API_VERSION = stripe.api_version or ""
+
+Api = stripe.StripeClient
+
+
+class StripeAway(DomainError):
+    """Stripe does not answer, or asks for a pause: the same may work later."""
+
+    def __init__(self, message: str = "Stripe cannot be reached at the moment. Try again shortly.") -> None:
+        super().__init__("stripe_unavailable", message, 503)
+
+
+class StripeRefused(DomainError):
+    """Stripe answered that it will not. `code` is its own, such as `resource_missing`."""
+
+    def __init__(self, message: str, code: str, status: int) -> None:
+        super().__init__("stripe_refused", message, 502)
+        self.code = code
+        self.stripe_status = status
+
+    @property
+    def is_missing(self) -> bool:
+        return self.stripe_status == 404 or self.code == "resource_missing"
+
+
+class NotConfigured(DomainError):
+    """This installation has no Stripe key."""
+
+    def __init__(self) -> None:
+        super().__init__("stripe_not_configured", "This installation does not take payments.", 503)
+
+
+def is_configured() -> bool:
+    return bool(settings.STRIPE_SECRET_KEY)
+
+
+def is_live() -> bool:
+    """Whether the key is one of live mode."""
+    return settings.STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_"))
+
+
+def ask(call: Callable[[Api], Any]) -> dict[str, Any]:
+    """What Stripe answers to one request.
+
+    Raises:
+        NotConfigured: there is no key.
+        StripeAway: it could not be reached, failed, or wants fewer requests.
+        StripeRefused: it answered with an error that will come again.
+    """
+    return _asked(call).to_dict()
+
+
+def every(call: Callable[[Api], Any]) -> Iterator[dict[str, Any]]:
+    """Every object of a list, page by page; raises as `ask` does."""
+    page = _asked(call)
+    for _ in range(PAGES_AT_MOST):
+        for found in page.data:
+            yield found.to_dict()
+        if not page.has_more:
+            return
+        page = _asked(lambda _, page=page: page.next_page())  # type: ignore[misc]
+
+
+def _asked(call: Callable[[Api], Any]) -> Any:
+    try:
+        return call(_api(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_BASE))
+    except (stripe.APIConnectionError, stripe.RateLimitError) as error:
+        raise StripeAway from error
+    except stripe.StripeError as error:
+        status = error.http_status or 0
+        if status >= 500 or status == 409:
+            raise StripeAway from error
+        message = error.user_message or str(error) or type(error).__name__
+        raise StripeRefused(message, error.code or "", status) from error
+
+
+@lru_cache(maxsize=8)
+def _api(key: str, base: str) -> Api:
+    if not key:
+        raise NotConfigured
+    return stripe.StripeClient(
+        key,
+        base_addresses={"api": base},
+        max_network_retries=RETRIES,
+        http_client=stripe.RequestsClient(timeout=TIMEOUT_S),
+    )
