@@ -105,8 +105,8 @@ def change_plan(
         DomainError: 404 when the account has been deleted.
     """
     now = timezone.now()
-    subscription = _locked(account)
-    _settle_due(subscription, now)
+    subscription = locked(account)
+    settle_due(subscription, now)
     previous = subscription.plan
     if plan == previous:
         return _cancel(subscription, actor, reason, now)
@@ -135,8 +135,8 @@ def change_plan(
 def cancel_change(account: Account, *, actor: User | str, reason: str = "") -> Subscription:
     """Undo a change of plan that was to come at the end of the billing period."""
     now = timezone.now()
-    subscription = _locked(account)
-    _settle_due(subscription, now)
+    subscription = locked(account)
+    settle_due(subscription, now)
     return _cancel(subscription, actor, reason, now)
 
 
@@ -160,14 +160,14 @@ def _cancel(subscription: Subscription, actor: User | str, reason: str, now: dat
     return subscription
 
 
-def _locked(account: Account) -> Subscription:
+def locked(account: Account) -> Subscription:
     """The account's subscription, with the account locked: plans are changed one after the other."""
     if lock(account.pk) is None:
         raise DomainError("unknown_account", "This account has been deleted.", 404)
     return Subscription.objects.select_related("account", "plan", "next_plan").get(account=account)
 
 
-def _settle_due(subscription: Subscription, now: datetime) -> None:
+def settle_due(subscription: Subscription, now: datetime) -> None:
     """Make the scheduled plan the current one, with its rates, when its time has come."""
     if subscription.next_plan is not None and subscription.next_at and subscription.next_at <= now:
         subscription.plan, subscription.started_at = subscription.next_plan, subscription.next_at
@@ -274,7 +274,7 @@ def _follow(account_id: int) -> None:
         account_id=account_id
     )
     now = timezone.now()
-    _settle_due(subscription, now)
+    settle_due(subscription, now)
     write_quotas(subscription, now)
 
 

@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+from billing.stripe.inbox import stripe_webhook
 from config.documentation import documentation
 from config.views import Docs, Health, Schema, unknown_endpoint
 
@@ -30,6 +31,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("docs/", documentation, name="docs"),
     path("docs/<slug:slug>/", documentation, name="docs_page"),
+    path("webhooks/stripe/", stripe_webhook, name="stripe_webhook"),
     path("accounts/", include("accounts.urls")),
     path("", include("billing.page_urls")),
     path("", include("usage.page_urls")),

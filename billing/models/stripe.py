@@ -46,6 +46,7 @@ class StripeEvent(models.Model):
     error = models.TextField(blank=True, default="", help_text="Of the last attempt that failed.")
     note = models.CharField(max_length=300, blank=True, default="", help_text="What was odd about it.")
     handled_at = models.DateTimeField(null=True)
+    is_redacted = models.BooleanField(default=False, editable=False)
 
     class Meta:
         ordering = ("-id",)
@@ -296,3 +297,21 @@ class StripeFinding(models.Model):
 
     def __str__(self) -> str:
         return self.message
+
+
+class StripeNotice(models.Model):
+    """A mail that something at Stripe gave rise to: `once` is unique, so that nobody gets it twice."""
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="+")
+    once = ExactCharField(max_length=300, unique=True)
+    kind = models.CharField(max_length=40)
+    object_id = stripe_id()
+    created_at = models.DateTimeField(default=timezone.now)
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-id",)
+        verbose_name = "Stripe notice"
+
+    def __str__(self) -> str:
+        return f"{self.kind} to {self.account}"

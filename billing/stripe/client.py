@@ -105,3 +105,12 @@ def _api(key: str, base: str) -> Api:
         max_network_retries=RETRIES,
         http_client=stripe.RequestsClient(timeout=TIMEOUT_S),
     )
+
+
+def has_signed(body: bytes, signature: str, secret: str, tolerance_s: int) -> bool:
+    """Whether a body was signed with a secret, at most `tolerance_s` seconds ago."""
+    try:
+        return bool(stripe.WebhookSignature.verify_header(body, signature, secret, tolerance_s))
+    # Bad UTF-8 in the body and other than ASCII in the header are no errors of the library's own.
+    except (stripe.SignatureVerificationError, ValueError, TypeError, OverflowError):
+        return False
