@@ -82,6 +82,8 @@ def sync_customer(customer_id: str, look: Look = Look(), wait: timedelta = timed
         client.StripeAway, client.StripeRefused: Stripe did not answer, or not with what was asked for.
     """
     row = _row(customer_id, look)
+    if row is None:
+        return Access(Verdict.NOTHING)
     token = _take(row, wait)
     try:
         return _write(row.pk, token, fetch(customer_id, look))
@@ -112,14 +114,17 @@ def _subscriptions_of(account: Account) -> Any:
     return StripeSubscription.objects.filter(customer__account=account).select_related(*related)
 
 
-def _row(customer_id: str, look: Look) -> StripeCustomer:
+def _row(customer_id: str, look: Look) -> StripeCustomer | None:
+    """The customer as we know it; None for one that we never knew and that is gone."""
     known = StripeCustomer.objects.filter(customer_id=customer_id).first()
-    return known or bind(customer_id, _owner(customer_id, look))
-
-
-def _owner(customer_id: str, look: Look) -> Account:
-    """Whose customer it is, as we once told Stripe."""
+    if known is not None:
+        return known
     customer = client.ask(lambda api: api.v1.customers.retrieve(customer_id))
+    return None if customer.get("deleted") else bind(customer_id, _owner(customer, look))
+
+
+def _owner(customer: Object, look: Look) -> Account:
+    """Whose customer it is, as we once told Stripe."""
     named = (customer.get("metadata") or {}).get(METADATA)
     for session_id in sorted(look.sessions) if not named else ():
         named = client.ask(
@@ -127,7 +132,7 @@ def _owner(customer_id: str, look: Look) -> Account:
         ).get("client_reference_id")
     account = Account.objects.filter(public_id=named).first() if isinstance(named, str) and named else None
     if account is None:
-        raise UnknownCustomer(customer_id)
+        raise UnknownCustomer(customer["id"])
     return account
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import stripe
-from django.test import Client
+from django.test import RequestFactory
 
 from accounts.models import Account
 from billing.models import (
@@ -21,6 +21,7 @@ from billing.models import (
     Subscription,
 )
 from billing.stripe import sync, work
+from billing.stripe.inbox import stripe_webhook
 from tests.fakes.stripe import Lookalike
 from tests.fakes.stripe.api import parse
 from usage.models import Quota, Window
@@ -67,7 +68,8 @@ class InProcess(stripe.HTTPClient):
 def deliver(fake: Lookalike, event: dict[str, Any], expected: int = 200) -> None:
     """One delivery of an event, as Stripe would make it."""
     body, headers = fake.signed(event)
-    answer = Client().post(HOOK, body, content_type="application/json", headers=headers)
+    request = RequestFactory().post(HOOK, body, content_type="application/json", headers=headers)
+    answer = stripe_webhook(request)
     assert answer.status_code == expected, answer.content
 
 
