@@ -1,7 +1,8 @@
 """Stripe's API: the one module that imports its library, and translates its errors.
 
-    customer = ask(lambda api: api.v1.customers.retrieve("cus_1"))
-    for subscription in every(lambda api: api.v1.subscriptions.list({"customer": "cus_1"})): ...
+    customer = retrieve("customers", "cus_1")
+    for subscription in listed("subscriptions", customer="cus_1", status="all"): ...
+    session = ask(lambda api: api.v1.checkout.sessions.create({...}, {"idempotency_key": ...}))
 
 Answers are plain dicts, for the library's own objects are none. Amounts that Stripe writes as
 decimal strings are Decimal in them.
@@ -9,6 +10,7 @@ decimal strings are Decimal in them.
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import stripe
@@ -21,7 +23,8 @@ RETRIES = 2
 PAGES_AT_MOST = 1_000
 API_VERSION = stripe.api_version or ""
 
-Api = stripe.StripeClient
+# The library's own types take no parameters that were put together; answers are checked when they are read.
+Api = Any
 
 
 class StripeAway(DomainError):
@@ -82,6 +85,21 @@ def every(call: Callable[[Api], Any]) -> Iterator[dict[str, Any]]:
         page = _asked(lambda _, page=page: page.next_page())  # type: ignore[misc]
 
 
+def retrieve(service: str, object_id: str) -> dict[str, Any]:
+    """One object as it is now: `retrieve("checkout.sessions", "cs_1")`; raises as `ask` does."""
+    return ask(lambda api: attrgetter(service)(api.v1).retrieve(object_id))
+
+
+def listed(service: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a service's list: `listed("refunds", charge="ch_1")`; raises as `ask` does."""
+    return every(lambda api: attrgetter(service)(api.v1).list({"limit": 100, **parameters}))
+
+
+def act(method: str, object_id: str) -> dict[str, Any]:
+    """Something done to one object: `act("subscriptions.cancel", "sub_1")`; raises as `ask` does."""
+    return ask(lambda api: attrgetter(method)(api.v1)(object_id))
+
+
 def _asked(call: Callable[[Api], Any]) -> Any:
     try:
         return call(_api(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_BASE))
@@ -96,7 +114,7 @@ def _asked(call: Callable[[Api], Any]) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _api(key: str, base: str) -> Api:
+def _api(key: str, base: str) -> stripe.StripeClient:
     if not key:
         raise NotConfigured
     return stripe.StripeClient(

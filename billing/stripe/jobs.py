@@ -3,7 +3,7 @@
 import random
 from datetime import timedelta
 
-from billing.stripe import notices, sync, work
+from billing.stripe import leaving, notices, sync, work
 from billing.stripe.client import StripeAway, is_configured
 from billing.stripe.inbox import WORK_JOB
 from usage.queue import Again, job, scheduled
@@ -35,6 +35,16 @@ def sync_customer(customer_id: str) -> Again | None:
         sync.sync_customer(customer_id)
     except (sync.Busy, StripeAway) as error:
         return _later(error, customer_id=customer_id)
+    return None
+
+
+@job(leaving.LEAVE_JOB)
+def leave(customer_id: str, session_ids: list[str]) -> Again | None:
+    """End what a deleted account paid for."""
+    try:
+        leaving.leave(customer_id, session_ids)
+    except StripeAway as error:
+        return _later(error, customer_id=customer_id, session_ids=session_ids)
     return None
 
 

@@ -87,7 +87,7 @@ def _by_product(price: Object) -> Plan | None:
     product = price.get("product")
     if isinstance(product, str) and product:
         try:
-            product = client.ask(lambda api, p=str(product): api.v1.products.retrieve(p))  # type: ignore[misc]
+            product = client.retrieve("products", product)
         except client.StripeRefused:
             return None
     return _by_metadata(product) if isinstance(product, Mapping) else None
@@ -96,7 +96,7 @@ def _by_product(price: Object) -> Plan | None:
 def refresh_price(price_id: str) -> None:
     """Fetch a price that an event named."""
     try:
-        remember(client.ask(lambda api: api.v1.prices.retrieve(price_id)))
+        remember(client.retrieve("prices", price_id))
     except client.StripeRefused as error:
         if not error.is_missing:
             raise
@@ -105,7 +105,7 @@ def refresh_price(price_id: str) -> None:
 
 def refresh_product(product_id: str) -> None:
     """Fetch the prices of a product that an event named."""
-    for price in client.every(lambda api: api.v1.prices.list({"product": product_id, "limit": 100})):
+    for price in client.listed("prices", product=product_id):
         remember(price)
 
 
@@ -139,8 +139,6 @@ def _active(keys: list[str]) -> list[StripePrice]:
     found: list[StripePrice] = []
     for start in range(0, len(keys), 10):  # Stripe takes ten lookup keys at once
         some = keys[start : start + 10]
-        asked = client.every(
-            lambda api, some=some: api.v1.prices.list({"lookup_keys": some, "active": True, "limit": 100})  # type: ignore[misc]
-        )
+        asked = client.listed("prices", lookup_keys=some, active=True)
         found += [row for price in asked if (row := remember(price)).active]
     return found

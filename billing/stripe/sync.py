@@ -18,7 +18,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.errors import DomainError
-from accounts.models import Account
+from accounts.models import Account, AuditEntry
 from billing import paid_plans
 from billing.models import Plan, StripeCustomer, StripeFinding, StripeSubscription
 from billing.paid_plans import Paid
@@ -115,21 +115,28 @@ def _subscriptions_of(account: Account) -> Any:
 
 
 def _row(customer_id: str, look: Look) -> StripeCustomer | None:
-    """The customer as we know it; None for one that we never knew and that is gone."""
+    """The customer as we know it; None for one that is gone, or whose account is."""
     known = StripeCustomer.objects.filter(customer_id=customer_id).first()
     if known is not None:
         return known
-    customer = client.ask(lambda api: api.v1.customers.retrieve(customer_id))
-    return None if customer.get("deleted") else bind(customer_id, _owner(customer, look))
+    customer = client.retrieve("customers", customer_id)
+    if customer.get("deleted") or _has_left(customer):
+        return None
+    return bind(customer_id, _owner(customer, look))
+
+
+def _has_left(customer: Object) -> bool:
+    """Whether a customer was an account's that has been deleted here."""
+    named = (customer.get("metadata") or {}).get(METADATA)
+    deleted = AuditEntry.objects.filter(action="account.deleted", account_public_id=named or "")
+    return bool(named) and not Account.objects.filter(public_id=named).exists() and deleted.exists()
 
 
 def _owner(customer: Object, look: Look) -> Account:
     """Whose customer it is, as we once told Stripe."""
     named = (customer.get("metadata") or {}).get(METADATA)
     for session_id in sorted(look.sessions) if not named else ():
-        named = client.ask(
-            lambda api, session_id=session_id: api.v1.checkout.sessions.retrieve(session_id)  # type: ignore[misc]
-        ).get("client_reference_id")
+        named = client.retrieve("checkout.sessions", session_id).get("client_reference_id")
     account = Account.objects.filter(public_id=named).first() if isinstance(named, str) and named else None
     if account is None:
         raise UnknownCustomer(customer["id"])
@@ -162,28 +169,27 @@ def _take(row: StripeCustomer, wait: timedelta) -> str:
 
 def fetch(customer_id: str, look: Look) -> Fetched:
     """Ask Stripe for everything that the account's state follows from."""
-    customer = client.ask(lambda api: api.v1.customers.retrieve(customer_id))
+    customer = client.retrieve("customers", customer_id)
     listed: list[Object] = []
     if not customer.get("deleted"):
-        asked = {"customer": customer_id, "status": "all", "limit": 100, "expand": ["data.latest_invoice"]}
-        listed = list(client.every(lambda api: api.v1.subscriptions.list(asked)))  # type: ignore[arg-type]
+        asked = {"customer": customer_id, "status": "all", "expand": ["data.latest_invoice"]}
+        listed = list(client.listed("subscriptions", **asked))
     found = Fetched(customer, listed, {})
     for subscription in listed:
         _fetch_around(subscription, found)
     for invoice_id in sorted(look.invoices - set(found.invoices)):
         found.invoices[invoice_id] = _invoice(invoice_id)
     for charge_id in sorted(look.charges):
-        asked_refunds = {"charge": charge_id, "limit": 100}
-        found.refunds += client.every(lambda api, a=asked_refunds: api.v1.refunds.list(a))  # type: ignore[misc]
+        found.refunds += client.listed("refunds", charge=charge_id)
     for dispute_id in sorted(look.disputes):
-        found.disputes.append(client.ask(lambda api, d=dispute_id: api.v1.disputes.retrieve(d)))  # type: ignore[misc]
+        found.disputes.append(client.retrieve("disputes", dispute_id))
     for session_id in sorted(look.sessions):
-        found.sessions.append(client.ask(lambda api, s=session_id: api.v1.checkout.sessions.retrieve(s)))  # type: ignore[misc]
+        found.sessions.append(client.retrieve("checkout.sessions", session_id))
     return found
 
 
 def _invoice(invoice_id: str) -> Object:
-    return client.ask(lambda api: api.v1.invoices.retrieve(invoice_id))
+    return client.retrieve("invoices", invoice_id)
 
 
 def _fetch_around(subscription: Object, found: Fetched) -> None:
@@ -196,14 +202,14 @@ def _fetch_around(subscription: Object, found: Fetched) -> None:
     schedule = subscription.get("schedule")
     if schedule and subscription.get("status") not in access.ENDED:
         if not isinstance(schedule, Mapping):
-            schedule = client.ask(lambda api, s=str(schedule): api.v1.subscription_schedules.retrieve(s))  # type: ignore[misc]
+            schedule = client.retrieve("subscription_schedules", str(schedule))
         found.schedules[subscription["id"]] = schedule
     whole = {
         i["price"]["id"]: i["price"] for i in items_of(subscription) if isinstance(i.get("price"), Mapping)
     }
     for price_id in mirrors.prices_named(subscription, found.schedules.get(subscription["id"])):
         if price_id not in found.plans:
-            price = whole.get(price_id) or client.ask(lambda api, p=price_id: api.v1.prices.retrieve(p))  # type: ignore[misc]
+            price = whole.get(price_id) or client.retrieve("prices", price_id)
             found.plans[price_id] = prices.plan_of(price)
 
 

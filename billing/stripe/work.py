@@ -146,7 +146,7 @@ def carry_out(work: Work) -> None:
 def _customer_of_charge(name: str) -> str:
     """Whose charge it is: refunds and disputes name the charge only."""
     charge_id = name.removeprefix(BY_CHARGE)
-    return id_of(client.ask(lambda api: api.v1.charges.retrieve(charge_id)).get("customer"))
+    return id_of(client.retrieve("charges", charge_id).get("customer"))
 
 
 def _mark(events: Sequence[StripeEvent], state: int, note: str = "") -> None:
