@@ -5,7 +5,7 @@ from django.urls import include, path
 from accounts import activity_page, security_page
 from accounts import views as accounts_views
 from accounts.views import invitations, members
-from billing import account_views, statement_views, views
+from billing import account_views, statement_views, upgrade_views, views
 
 account = [
     path("", account_views.account, name="settings_account"),
@@ -35,5 +35,11 @@ urlpatterns = [
     path("settings/account/", include(account)),
     path("settings/security/", security_page.security, name="settings_security"),
     path("settings/activity/", activity_page.activity, name="settings_activity"),
-    path("upgrade/", views.upgrade, name="upgrade"),
+    path("upgrade/", upgrade_views.upgrade, name="upgrade"),
+    path("upgrade/buy/", upgrade_views.buy, name="upgrade_buy"),
+    path("upgrade/return/", upgrade_views.returned, name="upgrade_return"),
+    path("upgrade/cancel/", upgrade_views.cancel, name="upgrade_cancel"),
+    path("upgrade/undo/", upgrade_views.undo, name="upgrade_undo"),
+    path("upgrade/manage/", upgrade_views.manage, name="upgrade_manage"),
+    path("upgrade/to/<str:code>/", upgrade_views.change, name="upgrade_change"),
 ]

@@ -7,8 +7,11 @@ from email.utils import parseaddr
 from django.conf import settings
 
 from accounts.models import Account
+from billing import paid_plans
 from billing.models import Plan, PlanLimit
+from billing.payments_page import Payments
 from billing.plans import plan_of
+from billing.stripe import client
 from usage import price_book as price_books
 from usage.price_book import MeterEntry
 
@@ -39,6 +42,8 @@ class Offer:
     plan: Plan
     is_current: bool
     allowances: list[Allowance]
+    act: str  # "buy", "change", "cancel" or "": what its button does
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +52,45 @@ class UpgradePage:
     current: Plan
     ran_out: MeterEntry | None
     team: str  # an e-mail address, or "" where none is set
+    takes_payments: bool
 
 
-def load(account: Account, meter: str | None) -> UpgradePage:
+def load(account: Account, meter: str | None, payments: Payments) -> UpgradePage:
     """Everything on the page.
 
     Args:
+        payments: how the account stands, which decides what can be done with each plan.
         meter: slug of the meter that a refusal named; one that is not known is passed over.
     """
     current = plan_of(account)
     ran_out = next((m for m in price_books.current().meters if m.slug == meter), None)
     plans = Plan.objects.prefetch_related("limits__meter")
     offers = [
-        Offer(plan, plan == current, [_allowance(plan, limit, ran_out) for limit in plan.limits.all()])
+        Offer(
+            plan,
+            plan == current,
+            [_allowance(plan, limit, ran_out) for limit in plan.limits.all()],
+            *_act(plan, current, payments),
+        )
         for plan in plans
     ]
-    return UpgradePage(offers, current, ran_out, team_address())
+    return UpgradePage(offers, current, ran_out, team_address(), client.is_configured())
+
+
+def _act(plan: Plan, current: Plan, payments: Payments) -> tuple[str, str]:
+    """What can be done with a plan: its kind, and the button's words."""
+    if not client.is_configured() or (plan == current and payments.is_paying):
+        return "", ""
+    if payments.is_paying:
+        paid = payments.subscription.plan if payments.subscription else None
+        if plan.price and plan.stripe_lookup_key and paid is not None and plan != paid:
+            return "change", f"Upgrade to {plan.name}" if plan.rank > paid.rank else f"Change to {plan.name}"
+        if plan.code == paid_plans.FALLBACK and payments.ends_at is None:
+            return "cancel", f"Go back to {plan.name}"
+        return "", ""
+    if plan.price and plan.stripe_lookup_key and plan != current:
+        return "buy", f"Buy {plan.name}"
+    return "", ""
 
 
 def team_address() -> str:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from billing import api, statement_api
+from billing import api, statement_api, stripe_api
 
 urlpatterns = [
     path("usage/current/", api.Current.as_view(), name="current"),
@@ -11,6 +11,8 @@ urlpatterns = [
     path("billing/subscription/", api.SubscriptionView.as_view(), name="subscription"),
     path("billing/estimate/", api.Estimate.as_view(), name="estimate"),
     path("billing/analytics/", api.Analytics.as_view(), name="analytics"),
+    path("billing/checkout/", stripe_api.BeginCheckout.as_view(), name="begin-checkout"),
+    path("billing/portal/", stripe_api.OpenPortal.as_view(), name="open-portal"),
     path("billing/statements/", statement_api.Statements.as_view(), name="statements"),
     path("billing/statements/<str:month>/", statement_api.OneStatement.as_view(), name="statement"),
 ]

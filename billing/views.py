@@ -18,7 +18,7 @@ from accounts.errors import DomainError
 from accounts.key_forms import OWN_SCOPES
 from accounts.own_keys import NewKey
 from accounts.pages import AccountRequest, account_page, managers_only
-from billing import upgrade_page, usage_page, versions
+from billing import payments_page, usage_page, versions
 from billing.versions import Look
 from usage import cost_chart, retrying
 from usage.cost_chart import Choice
@@ -99,6 +99,7 @@ def usage_context(request: AccountRequest, look: Look) -> dict[str, Any]:
     return {
         "page": page,
         "chart": page.chart,
+        "payments": payments_page.load(request.account),
         "base_url": base_url(request),
         "key_begins": own_keys.beginning(request.account, request.user) if page.is_fresh else "",
         "live_query": live_query.urlencode(),
@@ -121,11 +122,3 @@ def choice_of(request: AccountRequest, look: Look) -> Choice:
 
 def links_of(request: AccountRequest) -> Links:
     return Links(request.account.public_id if request.account_query else None)
-
-
-@require_GET
-@account_page
-def upgrade(request: AccountRequest) -> HttpResponse:
-    """Plans side by side; a refusal's `upgrade_url` leads here and names the meter that ran out."""
-    context = {"page": upgrade_page.load(request.account, request.GET.get("meter"))}
-    return render(request, "settings/upgrade.html", context)

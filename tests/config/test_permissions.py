@@ -69,6 +69,11 @@ ENDPOINTS = {
     "subscription": Endpoint("billing/subscription/", scope="billing:read"),
     "estimate": Endpoint("billing/estimate/", "post", "billing:read", RECORD),
     "analytics": Endpoint("billing/analytics/", scope="billing:read"),
+    # Without a Stripe key there is nothing to be had, whoever asks.
+    "begin-checkout": Endpoint(
+        "billing/checkout/", "post", "billing:read", {"plan": "pro"}, 503, session=False
+    ),
+    "open-portal": Endpoint("billing/portal/", "post", "billing:read", {}, 503, session=False),
     "statements": Endpoint("billing/statements/", scope="billing:read"),
     "statement": Endpoint("billing/statements/{month}/", scope="billing:read"),
 }  # fmt: skip

@@ -42,9 +42,11 @@ class InProcess(stripe.HTTPClient):
         fake.log = self.log  # type: ignore[attr-defined]
 
     def api(self, key: str, base: str) -> stripe.StripeClient:
-        return stripe.StripeClient(key, base_addresses={"api": base}, http_client=self, max_network_retries=0)  # type: ignore[arg-type]
+        return stripe.StripeClient(key, base_addresses={"api": base}, http_client=self, max_network_retries=0)
 
-    def request(self, method: str, url: str, headers: Any, post_data: Any = None) -> tuple[str, int, dict]:
+    def request(
+        self, method: str, url: str, headers: Any, post_data: Any = None, *, _usage: list[str] | None = None
+    ) -> tuple[str, int, dict]:
         address = urlsplit(url)
         self.log.append((method.upper(), address.path))
         faults = self.fake.server.faults

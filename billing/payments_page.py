@@ -1,0 +1,211 @@
+"""What pages say of paying: banners, what comes next, the last invoices and refunds.
+
+Read from the mirrors alone: no page waits for Stripe to be shown.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.utils import timezone
+
+from accounts.models import Account
+from billing import paid_plans
+from billing.models import StripeCustomer, StripeDispute, StripeInvoice, StripeRefund, StripeSubscription
+from billing.stripe import access, client
+from billing.stripe.access import Access
+from usage import formatting
+
+INVOICES = 5
+ENDED_WITHIN = timedelta(days=14)
+WITHOUT_CENTS = frozenset(
+    {"BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF"}
+)
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentBanner:
+    """One sentence about paying, and what can be done about it: a link, or a button that undoes."""
+
+    text: str
+    level: str = "warning"  # "", "warning" or "error"
+    tag: str = ""
+    href: str = ""
+    link: str = ""
+    may_undo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """An invoice as pages list it."""
+
+    row: StripeInvoice
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class Payments:
+    """How an account stands with its payments."""
+
+    has_customer: bool = False
+    subscription: StripeSubscription | None = None
+    banners: list[PaymentBanner] = field(default_factory=list)
+    renews_at: datetime | None = None
+    ends_at: datetime | None = None
+    invoices: list[Invoice] = field(default_factory=list)
+    refunds: list[tuple[StripeRefund, str]] = field(default_factory=list)
+
+    @property
+    def is_paying(self) -> bool:
+        """Whether a subscription stands that can be changed or cancelled."""
+        return self.subscription is not None and self.subscription.status in (*access.GIVING, "past_due")
+
+    @property
+    def mode(self) -> str:
+        """What to say where one pays, when no money moves."""
+        return mode()
+
+
+def mode() -> str:
+    if not client.is_configured() or client.is_live():
+        return ""
+    if urlsplit(settings.STRIPE_API_BASE).hostname in LOOPBACK:
+        return "Test mode: payments go to a look-alike of Stripe on this machine. No money moves."
+    return "Test mode: no money moves."
+
+
+def money(amount: int, currency: str) -> str:
+    """An amount in a currency's smallest unit, as Stripe has it, in words."""
+    code = currency.upper()
+    return formatting.money(Decimal(amount) if code in WITHOUT_CENTS else Decimal(amount).scaleb(-2), code)
+
+
+def load(account: Account, *, with_invoices: bool = False) -> Payments:
+    """How an account stands; one query for one that never bought anything."""
+    now = timezone.now()
+    related = ("plan", "next_plan", "pending_plan", "customer")
+    rows = list(StripeSubscription.objects.filter(customer__account=account).select_related(*related))
+    if not rows:
+        return Payments(has_customer=with_invoices and _is_known(account))
+    found = access.decide(rows, paid_plans.fallback(), now)
+    alive = [row for row in rows if row.status not in access.ENDED]
+    counts = found.counts or max(alive, key=lambda row: row.created_at, default=None)
+    invoices = list(
+        StripeInvoice.objects.filter(customer__account=account).order_by("-created_at")[:INVOICES]
+    )
+    disputes = StripeDispute.objects.filter(customer__account=account)
+    is_disputed = any(d.status not in ("won", "lost", "warning_closed", "prevented") for d in disputes)
+    ends_at = counts.ends_at if counts else None
+    period_end = counts.period_end if counts and counts.status in access.GIVING else None
+    return Payments(
+        has_customer=any(row.customer.deleted_at is None for row in rows),
+        subscription=counts,
+        banners=list(_banners(account, rows, counts, found, invoices, is_disputed, now)),
+        renews_at=None if ends_at else period_end,
+        ends_at=ends_at,
+        invoices=[Invoice(row, money(row.amount_due, row.currency)) for row in invoices]
+        if with_invoices
+        else [],
+        refunds=_refunds(account) if with_invoices else [],
+    )
+
+
+def _is_known(account: Account) -> bool:
+    return StripeCustomer.objects.filter(current_for=account).exists()
+
+
+def _refunds(account: Account) -> list[tuple[StripeRefund, str]]:
+    rows = StripeRefund.objects.filter(customer__account=account)[:INVOICES]
+    return [(row, money(row.amount, row.currency)) for row in rows]
+
+
+def _banners(
+    account: Account,
+    rows: list[StripeSubscription],
+    counts: StripeSubscription | None,
+    found: Access,
+    invoices: list[StripeInvoice],
+    is_disputed: bool,
+    now: datetime,
+) -> Iterator[PaymentBanner]:
+    if is_disputed:
+        yield PaymentBanner(
+            "A payment of this account is disputed with its bank. Nothing changes until that is decided.",
+            tag="Disputed",
+        )
+    if counts is None:
+        yield from _ended(account, rows, now)
+        return
+    plan = counts.plan.name if counts.plan else "Your plan"
+    unpaid = next(
+        (i for i in invoices if i.status == "open" and i.subscription_id == counts.subscription_id), None
+    )
+    pay = unpaid.hosted_url if unpaid else ""
+    if unpaid is not None and unpaid.needs_action:
+        text = "Your bank asks you to confirm a payment."
+        yield PaymentBanner(
+            text, tag="To confirm", href=unpaid.hosted_url, link="Confirm it" if unpaid.hosted_url else ""
+        )
+    elif counts.status == "past_due":
+        grace = access.grace_end(counts)
+        if grace is not None and grace > now:
+            text = (
+                f"Your last payment failed. {plan} stays until {_day(account, grace)}, so that you can pay."
+            )
+        else:
+            text = f"Your last payment failed, and {plan} holds no more. Pay, and it comes back at once."
+        yield PaymentBanner(text, "error", "Payment failed", href=pay, link="Pay now")
+    elif counts.status == "unpaid":
+        text = f"{plan} has not been paid. Pay, and it comes back at once; what was recorded is all there."
+        yield PaymentBanner(text, "error", "Not paid", href=pay, link="Pay now")
+    elif counts.status == "incomplete":
+        yield PaymentBanner(
+            f"The first payment of {plan} is not through yet.", tag="Not paid yet", href=pay, link="Pay now"
+        )
+    elif counts.status == "paused":
+        text = (
+            f"{plan} is paused: its trial has ended without a payment method. Add one under Manage payment."
+        )
+        yield PaymentBanner(text, tag="Paused")
+    yield from _to_come(account, counts, plan, pay, now)
+
+
+def _to_come(
+    account: Account, counts: StripeSubscription, plan: str, pay: str, now: datetime
+) -> Iterator[PaymentBanner]:
+    if counts.pending_plan is not None and counts.pending_until is not None and counts.pending_until > now:
+        until = _moment(account, counts.pending_until)
+        text = f"Your upgrade to {counts.pending_plan.name} waits for its payment, until {until}."
+        yield PaymentBanner(text, tag="Waiting", href=pay, link="Pay now")
+    if counts.ends_at is not None and counts.ends_at > now:
+        text = f"{plan} ends on {_day(account, counts.ends_at)}. Then {paid_plans.fallback().name} follows."
+        yield PaymentBanner(text, tag="Cancelled", may_undo=True)
+    elif counts.next_plan is not None and counts.next_at is not None and counts.next_at > now:
+        text = f"{plan} holds until {_day(account, counts.next_at)}. Then {counts.next_plan.name} follows."
+        yield PaymentBanner(text, "", "Scheduled", may_undo=True)
+    if counts.status == "trialing" and counts.trial_end is not None and counts.ends_at is None:
+        yield PaymentBanner(f"Your trial of {plan} ends on {_day(account, counts.trial_end)}.", "", "Trial")
+
+
+def _ended(account: Account, rows: list[StripeSubscription], now: datetime) -> Iterator[PaymentBanner]:
+    last = max(
+        (r for r in rows if r.status == "canceled" and r.ended_at),
+        key=lambda r: r.ended_at or now,
+        default=None,
+    )
+    if last is not None and last.ended_at is not None and last.plan and now - last.ended_at < ENDED_WITHIN:
+        text = f"{last.plan.name} ended on {_day(account, last.ended_at)}. What was recorded is all there."
+        yield PaymentBanner(text, "", "Ended", href="/upgrade/", link="See the plans")
+
+
+def _day(account: Account, at: datetime) -> str:
+    return formatting.day(at.astimezone(account.zone).date())
+
+
+def _moment(account: Account, at: datetime) -> str:
+    local = at.astimezone(account.zone)
+    return f"{formatting.day(local.date())}, {local:%H:%M}"
