@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from accounts.authentication import account_of, caller_of
 from accounts.errors import NotYours
 from accounts.models import Account
-from billing import analytics, schema, versions
+from billing import analytics, period_charges, schema, versions
 from billing.models import Plan
 from billing.plans import notice_of, period_of, plan_in_force, subscription_of
 from billing.versions import Look
@@ -98,6 +98,9 @@ def current(look: Look, campaign_id: int | None = None, whole: Overview | None =
         revision=look.seen.revision,
         idle_since=idle_since,
     )
+    charge = None
+    if campaign_id is None:
+        charge = period_charges.text(period_charges.running(look.subscription, now, book, meters).total)
     return {
         "account": account.public_id,
         "plan": plan_named(plan),
@@ -114,7 +117,7 @@ def current(look: Look, campaign_id: int | None = None, whole: Overview | None =
         },
         "cost": month.as_json(),
         "lifetime_cost": lifetime.as_json(),
-        "charge": None,
+        "charge": charge,
         "notice": notice_of(plan),
     }
 
@@ -142,7 +145,7 @@ class Plans(APIView):
 
     @extend_schema(**schema.PLANS)
     def get(self, request: Request) -> Response:
-        plans = Plan.objects.prefetch_related("limits__meter")
+        plans = Plan.objects.prefetch_related("limits__meter", "limits__tiers")
         return Response({"results": [plan_document(plan) for plan in plans]})
 
 
@@ -165,6 +168,16 @@ def plan_document(plan: Plan) -> dict[str, Any]:
                 "limit": None if limit.limit is None else _plain(limit.limit),
                 "included": None if limit.included is None else _plain(limit.included),
                 "overage_price": None if limit.overage_price is None else _plain(limit.overage_price),
+                "overage_model": limit.overage_model,
+                "package_size": None if limit.package_size is None else _plain(limit.package_size),
+                "tiers": [
+                    {
+                        "up_to": None if tier.up_to is None else _plain(tier.up_to),
+                        "unit_price": _plain(tier.unit_price),
+                        "flat_fee": _plain(tier.flat_fee),
+                    }
+                    for tier in limit.tiers.all()
+                ],
                 "enforcement": limit.enforcement,
                 "window": limit.window,
             }
@@ -247,6 +260,7 @@ class SubscriptionView(APIView):
                 "next_at": None
                 if following is None or subscription.next_at is None
                 else instant_text(subscription.next_at),
+                "charge": period_charges.as_json(period_charges.running(subscription, now).charge),
             }
         )
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts import deletion, mail
 from accounts.models import AccountDeletion, User
-from billing import moves, plans
+from billing import closing, moves, plans
 from billing.models import Plan
 from usage import formatting
 from usage.queue import Again, enqueue, job, scheduled
@@ -29,6 +29,21 @@ def follow_plans() -> Again | None:
 def end_periods() -> Again | None:
     """Make plans the current ones whose billing period has begun."""
     return Again() if plans.end_periods() == plans.FOLLOWED_AT_ONCE else None
+
+
+@scheduled(every=timedelta(minutes=10), at=timedelta(seconds=15))
+@job("billing.close_periods")
+def close_periods() -> Again | None:
+    """Close the billing periods that are over, account by account."""
+    return Again() if closing.close_some(timezone.now()) == closing.CLOSED_AT_ONCE else None
+
+
+@scheduled(every=timedelta(hours=1), at=timedelta(minutes=7))
+@job("billing.check_late_usage")
+def check_late_usage(after: int = 0) -> Again | None:
+    """Note which closed periods have got records since that change nothing."""
+    following = closing.check_some(timezone.now(), after)
+    return None if following is None else Again(after=following)
 
 
 @job("billing.move_accounts")

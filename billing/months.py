@@ -4,7 +4,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
+from django.utils import timezone
+
 from accounts.models import Account
+from billing import period_charges
+from billing.period_charges import MonthCharge
 from usage import breakdowns, formatting, queries
 from usage import price_book as price_books
 from usage.breakdowns import MonthUsage, Usage
@@ -32,6 +36,7 @@ class Month:
     cost: Cost
     currency: str  # the account's own
     change: str
+    charge: MonthCharge
 
     @property
     def code(self) -> str:
@@ -78,6 +83,10 @@ class Months:
         return any(month.images for month in self.months)
 
     @property
+    def has_charges(self) -> bool:
+        return any(month.charge.lines for month in self.months)
+
+    @property
     def is_fresh(self) -> bool:
         """Nothing was ever used: there is only the month that runs, and it is empty."""
         return (
@@ -101,7 +110,19 @@ def load(account: Account, newest: date | None = None, at_most: int = SHOWN) -> 
     # One month more than is shown: the oldest is compared with it.
     start, (_, end) = add_months(top, -at_most), queries.month_of(max(top, first))
     found = breakdowns.by_month(account, start, end, book)
-    months = [_month(month, month == first, found, account, book, today) for month in shown]
+    lines = period_charges.lines_around(account, start, end, timezone.now())
+    months = [
+        _month(
+            month,
+            month == first,
+            found,
+            account,
+            book,
+            today,
+            period_charges.between(lines, *queries.month_of(month)),
+        )
+        for month in shown
+    ]
     following = add_months(top, -at_most)
     return Months(
         months,
@@ -117,6 +138,7 @@ def _month(
     account: Account,
     book: PriceBook,
     today: date,
+    charge: MonthCharge,
 ) -> Month:
     used = found.get(month) or MonthUsage(Usage(Cost(book)))
     earlier = queries.month_of(month - timedelta(days=1))[0]
@@ -134,6 +156,7 @@ def _month(
         images=Decimal(used.images).scaleb(-QUANTITY_PLACES),
         cost=used.usage.cost,
         currency=account.currency,
+        charge=charge,
         change="the first month"
         if before is None
         else change_in_words(used.usage.cost.usd, before.usage.cost.usd, earlier, running),

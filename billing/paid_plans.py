@@ -113,6 +113,7 @@ def _copy(account: Account, paid: Paid) -> None:
     same = Window.objects.filter(account=account, kind=kind, starts_at=start, ends_at=end, is_copied=True)
     if not same.exists():
         copy_period(account.pk, kind, start, end)
+        Subscription.objects.filter(account=account).update(closes_at=None)
 
 
 def _state(subscription: Subscription) -> tuple[int, int | None, datetime | None, bool]:
@@ -132,7 +133,9 @@ def _not_before_last_step(account: Account, since: datetime, now: datetime) -> d
 
 
 def _save(subscription: Subscription) -> None:
-    subscription.save(update_fields=["plan", "started_at", "next_plan", "next_at", "follows_stripe"])
+    subscription.closes_at = None
+    names = ["plan", "started_at", "next_plan", "next_at", "follows_stripe", "closes_at"]
+    subscription.save(update_fields=names)
 
 
 def _step(

@@ -177,7 +177,9 @@ def settle_due(subscription: Subscription, now: datetime) -> None:
 
 
 def _save(subscription: Subscription) -> None:
-    subscription.save(update_fields=["plan", "started_at", "next_plan", "next_at"])
+    # The running period may end elsewhere now: when it is to be closed is worked out anew.
+    subscription.closes_at = None
+    subscription.save(update_fields=["plan", "started_at", "next_plan", "next_at", "closes_at"])
 
 
 def _log(

@@ -61,6 +61,12 @@ class EstimatedCost(s.Serializer):
     estimated = s.BooleanField()
 
 
+class OverageTierState(s.Serializer):
+    up_to = s.CharField(allow_null=True, help_text="Beyond the included quantity; null: without end.")
+    unit_price = s.CharField()
+    flat_fee = s.CharField()
+
+
 class PlanLimitState(s.Serializer):
     meter = s.CharField()
     name = s.CharField()
@@ -68,6 +74,9 @@ class PlanLimitState(s.Serializer):
     limit = s.CharField(allow_null=True, help_text="Null: unlimited. 0: none.")
     included = s.CharField(allow_null=True)
     overage_price = s.CharField(allow_null=True)
+    overage_model = s.ChoiceField(["per_unit", "graduated", "volume", "package"])
+    package_size = s.CharField(allow_null=True)
+    tiers = OverageTierState(many=True)
     enforcement = s.ChoiceField(["hard", "soft", "none"])
     window = s.CharField()
 
@@ -107,6 +116,23 @@ class PriceList(s.Serializer):
     results = Price(many=True)
 
 
+class ChargeLine(s.Serializer):
+    kind = s.ChoiceField(["fee", "overage", "adjustment"])
+    plan = s.CharField(allow_blank=True)
+    name = s.CharField()
+    meter = s.CharField(allow_blank=True)
+    unit = s.CharField(allow_blank=True)
+    quantity = s.CharField(allow_null=True, help_text="What was used.")
+    included = s.CharField(allow_null=True, help_text="What of it the fee covers.")
+    price = s.CharField(allow_null=True, help_text="Of a period, a unit or a package, in USD.")
+    amount = Charge()
+
+
+class ChargeState(s.Serializer):
+    total = Charge(allow_null=True, help_text="Null: a fee in it is by agreement.")
+    lines = ChargeLine(many=True)
+
+
 class SubscriptionState(s.Serializer):
     account = s.CharField()
     plan = PlanDetail()
@@ -114,6 +140,7 @@ class SubscriptionState(s.Serializer):
     period = Period()
     next_plan = PlanName(allow_null=True, help_text="Follows at next_at, the end of the billing period.")
     next_at = s.DateTimeField(allow_null=True)
+    charge = ChargeState()
 
 
 class AnalyticsRow(s.Serializer):

@@ -44,6 +44,12 @@ def _lines(statement: Statement) -> Iterator[list[object]]:
 
     yield from usage("total", statement.total)
     yield line("refused_attempts", "Refused attempts", measure=[str(statement.refused_attempts), "attempts"])
+    for charged in statement.charge.lines:
+        measure = ["" if charged.quantity is None else f"{charged.quantity.normalize():f}", charged.unit]
+        costs = [f"{charged.amount:f}", *none_of_it[1:]]
+        yield line(f"charge_{charged.kind}", charged.name, charged.meter, measure=measure, costs=costs)
+    if statement.charge.total is not None:
+        yield line("charge", "Charge", costs=[f"{statement.charge.total:f}", *none_of_it[1:]])
     for held in statement.plans:
         dates = [instant_text(held.start), "" if held.end is None else instant_text(held.end)]
         yield line("plan", held.plan.name, held.plan.code, dates=dates)

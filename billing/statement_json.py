@@ -1,5 +1,6 @@
 """A statement as the API answers it: every figure a string, every count a number."""
 
+from billing import period_charges
 from billing.statement_tables import Costs, Row, Table
 from billing.statements import Statement
 from usage.fields import QUANTITY_PLACES, quantity_text, scale_up
@@ -47,7 +48,8 @@ def as_json(statement: Statement) -> dict[str, object]:
             **_figures(statement.total, with_units=True),
             "refused_attempts": statement.refused_attempts,
         },
-        "charge": statement.charge,
+        "charge": period_charges.text(statement.charge.total),
+        "charge_lines": period_charges.lines_as_json(statement.charge.lines),
         "meters": [
             {
                 "meter": status.meter.slug,

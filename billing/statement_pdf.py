@@ -6,6 +6,7 @@ from pathlib import Path
 import typst
 from django.conf import settings
 
+from billing import charge_words
 from billing.statement_tables import Row
 from billing.statement_words import RUNNING, facts, notes
 from billing.statements import Statement
@@ -75,6 +76,13 @@ def printed(statement: Statement) -> dict[str, object]:
         "refused": formatting.quantity(statement.refused),
         "notes": [*([RUNNING] if statement.running else []), *notes(statement)],
         "is_empty": statement.is_empty,
+        "charges": [
+            {"name": row.name, "detail": row.detail, "amount": row.amount}
+            for row in charge_words.rows(statement.charge.lines)
+        ],
+        "charge": "by agreement"
+        if statement.charge.total is None
+        else formatting.money(statement.charge.total, "USD"),
         "meters": [
             [status.meter.name, formatting.in_unit(status.used_decimal, status.meter.shown_as)]
             for status in statement.meters

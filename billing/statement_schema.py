@@ -6,7 +6,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers as s
 
-from billing.schema import Period
+from billing.schema import ChargeLine, Period
 from usage.schema import ACCOUNT, problems, query
 
 
@@ -164,7 +164,8 @@ class StatementDocument(s.Serializer):
         child=s.ListField(child=s.DateField()), help_text="Currency → days with cost that have no rate."
     )
     totals = StatementTotals()
-    charge = StatementCharge(allow_null=True, help_text="What is owed for the month; null for now.")
+    charge = StatementCharge(allow_null=True, help_text="What is owed for the month; null: by agreement.")
+    charge_lines = ChargeLine(many=True)
     meters = StatementMeter(many=True)
     by_operation = ByOperation()
     by_model = ByModel()

@@ -6,7 +6,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.errors import DomainError
 from accounts.pages import AccountRequest, account_page
-from billing import months, statement_files, statement_words, statements
+from billing import charge_words, months, statement_files, statement_words, statements
 from billing.statements import Statement
 from usage import charts, formatting
 
@@ -41,6 +41,7 @@ def statement(request: AccountRequest, month: str) -> HttpResponse:
         "facts": list(statement_words.facts(found)),
         "notes": list(statement_words.notes(found)),
         "running": statement_words.RUNNING,
+        "charge_rows": charge_words.rows(found.charge.lines),
         "tables": [table for table in found.shown_tables if table.section.dimension != "day"],
         **_days(found),
     }

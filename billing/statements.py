@@ -12,7 +12,9 @@ from decimal import Decimal
 
 from accounts.errors import DomainError
 from accounts.models import Account
-from billing.models import Plan, PlanChange
+from billing import period_charges, timeline
+from billing.models import Plan
+from billing.period_charges import MonthCharge
 from billing.statement_tables import Makers, Row, Table
 from usage import breakdowns, formatting, queries
 from usage import price_book as price_books
@@ -67,7 +69,7 @@ class Statement:
     refused_attempts: int
     meters: list[MeterStatus]
     tables: list[Table]
-    charge: None = None  # what is owed stands here once charges are made
+    charge: MonthCharge
 
     @property
     def code(self) -> str:
@@ -152,6 +154,7 @@ def load(account: Account, text: str, rows_at_most: int) -> Statement:
         total=total,
         refused_attempts=usage.refused_attempts,
         meters=quota_status.without_quota(account, start, book, (), operation_totals(usage, book)),
+        charge=period_charges.of_days(account, month, end_day),
         tables=[*makers.tables(usage), makers.days(usage, month, min(end_day, today + timedelta(days=1)))],
     )
 
@@ -203,14 +206,7 @@ def used_rates(cost: Cost, currencies: Sequence[str]) -> tuple[list[UsedRate], d
 
 def plans_in_force(account: Account, start: datetime, end: datetime) -> list[PlanInForce]:
     """The plans that held between two instants, as the dated changes tell; none before the account was."""
-    steps: list[tuple[datetime, Plan]] = []
-    # A change holds from when it was made or later, so what was made after the month says nothing of it.
-    changes = PlanChange.objects.filter(account=account, made_at__lt=end).select_related("plan")
-    for change in changes.order_by("id"):
-        # A step that was still to come is replaced by the next change.
-        steps = [step for step in steps if step[0] <= change.made_at]
-        if not steps or steps[-1][1] != change.plan:
-            steps.append((change.effective_at, change.plan))
+    steps = timeline.steps_of(account, end)
     ends: list[datetime | None] = [at for at, _ in steps[1:]]
     found = []
     for (at, plan), until in zip(steps, [*ends, None], strict=False):

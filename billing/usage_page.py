@@ -8,7 +8,9 @@ from decimal import Decimal
 from typing import Generic, TypeVar
 
 from accounts.models import Account
+from billing import charge_words, period_charges
 from billing.banners import Banner, banners
+from billing.charge_words import ChargeRow
 from billing.models import Plan
 from billing.plans import notice_of
 from billing.versions import Look
@@ -97,6 +99,16 @@ def first_of(everything: Sequence[T], at_most: int) -> Some[T]:
 
 
 @dataclass(frozen=True, slots=True)
+class ChargeCard:
+    """What is owed for the billing period that runs, and of what it consists."""
+
+    total: str
+    rows: list[ChargeRow]
+    ends: str
+    is_asked_for: bool  # whether the plan has a price at all
+
+
+@dataclass(frozen=True, slots=True)
 class UsagePage:
     etag: str
     plan: Plan
@@ -124,6 +136,7 @@ class UsagePage:
     models: Some[UsedModel]
     sessions: list[UsedSession]
     hrefs: dict[str, str]
+    charge: ChargeCard
 
     @property
     def is_fresh(self) -> bool:
@@ -205,7 +218,18 @@ def load(look: Look, choice: Choice, links: Links) -> UsagePage:
             "ever": links.history(),
             "failed": links.history(start, end, status="error"),
         },
+        charge=charge_card(look, book, meters, today),
     )
+
+
+def charge_card(look: Look, book: PriceBook, meters: Sequence[MeterStatus], today: date) -> ChargeCard:
+    """The charge of the running billing period, by the meters that were just read."""
+    running = period_charges.running(look.subscription, look.now, book, meters)
+    total = "by agreement" if running.total is None else formatting.money(running.total, "USD")
+    ends = running.period.end.astimezone(look.account.zone).date()
+    lines = list(running.charge.lines)
+    rows = charge_words.rows(lines)
+    return ChargeCard(total, rows, formatting.day(ends, today), bool(lines))
 
 
 def load_chart(look: Look, choice: Choice, links: Links) -> CostChart:

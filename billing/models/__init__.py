@@ -1,5 +1,6 @@
 """Billing's tables by noun: plans and subscriptions, and what Stripe says of them."""
 
+from billing.models.charges import BilledPeriod, OverageTier
 from billing.models.plans import Plan, PlanChange, PlanLimit, Subscription
 from billing.models.stripe import (
     StripeCheckout,
@@ -15,6 +16,8 @@ from billing.models.stripe import (
 )
 
 __all__ = [
+    "BilledPeriod",
+    "OverageTier",
     "Plan",
     "PlanChange",
     "PlanLimit",

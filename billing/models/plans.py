@@ -63,11 +63,21 @@ class Plan(models.Model):
 class PlanLimit(models.Model):
     """What a plan says of one meter: a limit or none, what is included, and the price beyond it."""
 
+    class OverageModel(models.TextChoices):
+        PER_UNIT = "per_unit", "per unit"
+        GRADUATED = "graduated", "graduated tiers"
+        VOLUME = "volume", "volume tiers"
+        PACKAGE = "package", "per package"
+
     plan = models.ForeignKey(Plan, models.CASCADE, related_name="limits")
     meter = models.ForeignKey(Meter, models.PROTECT, related_name="+")
     limit = QuantityField(null=True, blank=True, help_text="Empty: unlimited. 0: none at all.")
     included = QuantityField(null=True, blank=True, help_text="Quantity that the plan's price covers.")
-    overage_price = ScaledField("overage price in USD", places=10, null=True, blank=True)
+    overage_price = ScaledField(
+        "overage price in USD", places=10, null=True, blank=True, help_text="Of a unit, or of a package."
+    )
+    overage_model = models.CharField(max_length=9, choices=OverageModel, default=OverageModel.PER_UNIT)
+    package_size = QuantityField(null=True, blank=True, help_text="Units in a package.")
     enforcement = models.CharField(max_length=4, choices=Enforcement, default=Enforcement.HARD)
     window = models.CharField(max_length=14, choices=WindowKind, default=WindowKind.BILLING_PERIOD)
 
@@ -81,6 +91,23 @@ class PlanLimit(models.Model):
     def clean(self) -> None:
         if self.limit is not None and self.included is not None and self.limit < self.included:
             raise ValidationError({"limit": "The limit is less than what is included."})
+        is_package = self.overage_model == self.OverageModel.PACKAGE
+        if is_package and not self.package_size:
+            raise ValidationError({"package_size": "Say how many units a package has."})
+        if is_package and self.package_size is not None and self.package_size < 0:
+            raise ValidationError({"package_size": "A package has more than nothing in it."})
+        if self.overage_price is not None and self.overage_price < 0:
+            raise ValidationError({"overage_price": "A price is 0 or more."})
+        if self.has_overage and self.included is None:
+            raise ValidationError({"included": "Say what is included, before a price holds; 0 is nothing."})
+        if self.has_overage and self.window != WindowKind.BILLING_PERIOD:
+            raise ValidationError({"window": "What is charged beyond is counted by the billing period."})
+
+    @property
+    def has_overage(self) -> bool:
+        """Whether something is charged beyond what is included."""
+        by_tiers = self.overage_model in (self.OverageModel.GRADUATED, self.OverageModel.VOLUME)
+        return by_tiers or self.overage_price is not None
 
 
 class Subscription(models.Model):
@@ -93,6 +120,14 @@ class Subscription(models.Model):
     account = models.OneToOneField(Account, models.CASCADE, related_name="subscription")
     plan = models.ForeignKey(Plan, models.PROTECT, related_name="subscriptions")
     started_at = models.DateTimeField(default=timezone.now)
+    billed_until = models.DateTimeField(
+        null=True, editable=False, help_text="Every billing period before this instant is closed."
+    )
+    closes_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="When the running period is due to be closed; empty: to be worked out.",
+    )
     follows_stripe = models.BooleanField(
         default=False, editable=False, help_text="The plan is what a Stripe subscription pays for."
     )
@@ -109,6 +144,7 @@ class Subscription(models.Model):
         indexes = (
             models.Index(fields=("plan", "applied_revision"), name="billing_subscription_behind"),
             models.Index(fields=("next_at",), name="billing_subscription_next"),
+            models.Index(fields=("closes_at",), name="billing_subscription_closes"),
         )
 
     def __str__(self) -> str:

@@ -180,6 +180,55 @@ def part_of(key: tuple, counts: int, cost: int | None, lines: Sequence[Sequence]
     return Part(operation, status, user_id, campaign_id, key_id, counts, cost or 0, lines)
 
 
+def by_day(
+    account: Account, span: Span, wanted: Sequence[MeterEntry], book: PriceBook
+) -> dict[str, dict[date, int]]:
+    """What whole meters counted between two instants on each local day, by slug; days without are left out.
+
+    Whole days come from rollups, the rest of the first and the last day from the ledger.
+    """
+    counted = [Counted(meter, Scope.ACCOUNT, 0) for meter in wanted]
+    found: dict[str, dict[date, int]] = {meter.slug: {} for meter in wanted}
+
+    def add(day: date, parts: Iterable[Part]) -> None:
+        for part in parts:
+            for one in counted:
+                amount = share(one, part, book)
+                if amount:
+                    days = found[one.meter.slug]
+                    days[day] = days.get(day, 0) + amount
+
+    zone = account.zone
+    first, last = span.start.astimezone(zone).date(), span.end.astimezone(zone).date()
+    if midnight(first, zone) < span.start:
+        end = min(midnight(first + timedelta(days=1), zone), span.end)
+        add(first, _parts(account, Span(span.start, end), book))
+        first += timedelta(days=1)
+    everything = Q(account_id=account.pk, local_day__gte=first, local_day__lt=last)
+    for day, part in _rollups_by_day(everything, book) if first < last else ():
+        add(day, [part])
+    begin = midnight(last, zone)
+    if first <= last and begin < span.end and begin <= timezone.now() + NOTHING_LATER:
+        add(last, _parts(account, Span(begin, span.end), book))
+    return found
+
+
+def _rollups_by_day(condition: Q, book: PriceBook) -> Iterator[tuple[date, Part]]:
+    lines: dict[tuple, list[tuple[int, int]]] = {}
+    names = ("local_day", "operation_id", "status")
+    units = RollupUnit.objects.filter(condition, status=Status.SUCCESS, unit_id__gt=0)
+    for *key, unit_id, quantity in (
+        units.values_list(*names, "unit_id").order_by().annotate(total=ExactTotal("quantity"))
+    ):
+        lines.setdefault(tuple(key), []).append((unit_id, quantity))
+    rows = Rollup.objects.filter(condition).values_list(*names).order_by()
+    for day, operation_id, status, records, cost in rows.annotate(
+        all_records=ExactTotal("records"), usd=ExactTotal("cost")
+    ):
+        quantities = lines.get((day, operation_id, status), ())
+        yield day, Part(book.operation(operation_id).slug, status, 0, 0, 0, records, cost, quantities)
+
+
 def totals(account: Account, span: Span, wanted: Iterable[MeterEntry], book: PriceBook) -> dict[str, int]:
     """What whole meters of an account counted between two instants, by slug."""
     counted = [Counted(meter, Scope.ACCOUNT, 0) for meter in wanted]
