@@ -63,14 +63,15 @@ def _overage(limit: PlanLimit) -> Overage:
 def reckon(account: Account, period: Period, terms: Mapping[str, Terms], book: PriceBook) -> Charge:
     """The charge of a period by everything that the ledger holds of it."""
     used = [
-        Used(plan.code, _used_in(account, span, terms[plan.code], book))
+        Used(plan.code, used_in(account, span, terms[plan.code], book))
         for span, plan in period.segments
         if terms[plan.code].overages
     ]
     return charges.charge(terms, period.plan_of_days(account), max(1, period.whole_days(account)), used)
 
 
-def _used_in(account: Account, span: Span, terms: Terms, book: PriceBook) -> dict[str, dict[date, Decimal]]:
+def used_in(account: Account, span: Span, terms: Terms, book: PriceBook) -> dict[str, dict[date, Decimal]]:
+    """What was used between two instants of the meters that a plan has terms for, by local day."""
     known = {meter.slug: meter for meter in book.meters}
     wanted = [known[o.meter] for o in terms.overages if o.meter in known]
     found = counting.by_day(account, span, wanted, book)
@@ -212,7 +213,7 @@ def _difference(account: Account, billed: BilledPeriod, book: PriceBook) -> Deci
     """What all usage of a closed period comes to by the terms of then, less what was billed."""
     terms = charges.terms_from_stored(billed.terms)
     used = [
-        Used(code, _used_in(account, Span(*map(datetime.fromisoformat, (start, end))), terms[code], book))
+        Used(code, used_in(account, Span(*map(datetime.fromisoformat, (start, end))), terms[code], book))
         for start, end, code in billed.plans
         if terms[code].overages
     ]

@@ -100,7 +100,7 @@ def period_at(
             if at < since < end:
                 end = since
                 break
-    return Period(start, end, whole, tuple(_segments(steps, start, end)))
+    return Period(start, end, whole, tuple(segments(steps, start, end)))
 
 
 def _window(
@@ -124,7 +124,7 @@ def _window(
     return span, whole if is_cut else span
 
 
-def _segments(steps: list[Step], start: datetime, end: datetime) -> list[tuple[Span, Plan]]:
+def segments(steps: list[Step], start: datetime, end: datetime) -> list[tuple[Span, Plan]]:
     """The plans within [start, end), each with when it held."""
     found: list[tuple[Span, Plan]] = []
     at = start
