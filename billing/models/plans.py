@@ -99,10 +99,6 @@ class PlanLimit(models.Model):
         if is_package and self.package_size is not None and self.package_size < 0:
             raise ValidationError({"package_size": "A package has more than nothing in it."})
         self.overage_model = self.overage_model or self.OverageModel.PER_UNIT
-        if self.overage_price is not None and self.overage_price < 0:
-            return  # the form says so
-        if self.has_overage and self.included is None:
-            raise ValidationError({"included": "Say what is included, before a price holds; 0 is nothing."})
         if self.has_overage and self.window != WindowKind.BILLING_PERIOD:
             raise ValidationError({"window": "What is charged beyond is counted by the billing period."})
 
