@@ -15,5 +15,9 @@ class BillingConfig(AppConfig):
         post_migrate.connect(catalogue.load_into_empty, sender=self, dispatch_uid="billing_catalogue")
         # Accounts from before quotas: until theirs are written they would be unlimited.
         post_migrate.connect(plans.follow_all, sender=self, dispatch_uid="billing_follow")
-        for module in ("billing.jobs", "billing.downloads"):  # they register themselves
+        for module in (
+            "billing.jobs",
+            "billing.stripe.jobs",
+            "billing.downloads",
+        ):  # they register themselves
             import_module(module)

@@ -27,6 +27,7 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/settings/usage/"), name="home"),
     path("api/v1/", include(api)),
     re_path(r"^api(/[\s\S]*)?$", unknown_endpoint),
+    path("webhooks/", include("billing.stripe.urls")),
     path("admin/", admin.site.urls),
     path("docs/", documentation, name="docs"),
     path("docs/<slug:slug>/", documentation, name="docs_page"),

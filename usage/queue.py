@@ -261,7 +261,7 @@ def go_on(job: Job, again: Again) -> bool:
 
 def fail(job: Job, error: str) -> bool:
     """An attempt has failed: try again after a pause, or never; False when the job was not ours any more."""
-    error = _storable(error)
+    error = storable(error)
     if job.attempts >= DEFINITIONS[job.name].attempts:
         end = {"state": DEAD, "turn": None, "finished_at": timezone.now(), "error": error}
         return bool(retrying.run(lambda: _own(job).update(**end)))
@@ -319,6 +319,6 @@ def pause_after(attempts: int) -> timedelta:
     return longest * random.uniform(0.5, 1)
 
 
-def _storable(error: str) -> str:
+def storable(error: str) -> str:
     """The end of an error's text, without what UTF-8 cannot hold."""
     return error[-ERROR_AT_MOST:].encode("utf-8", "backslashreplace").decode()

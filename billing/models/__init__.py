@@ -1,5 +1,6 @@
 """Billing's tables by noun: plans and subscriptions, and what Stripe says of them."""
 
+from billing.models.notices import StripeNotice
 from billing.models.plans import Plan, PlanChange, PlanLimit, Subscription
 from billing.models.stripe import (
     StripeCheckout,
@@ -23,6 +24,7 @@ __all__ = [
     "StripeEvent",
     "StripeFinding",
     "StripeInvoice",
+    "StripeNotice",
     "StripePrice",
     "StripeRefund",
     "StripeSubscription",

@@ -43,15 +43,19 @@ class StripeEvent(models.Model):
     body = models.BinaryField(help_text="As it was signed; without personal data once it is old.")
     state = models.SmallIntegerField(choices=State, default=State.WAITING)
     attempts = models.PositiveIntegerField(default=0)
+    next_try_at = models.DateTimeField(null=True, help_text="Empty: at once.")
     error = models.TextField(blank=True, default="", help_text="Of the last attempt that failed.")
     note = models.CharField(max_length=300, blank=True, default="", help_text="What was odd about it.")
     handled_at = models.DateTimeField(null=True)
+    redacted_at = models.DateTimeField(null=True, help_text="When personal data was taken out of the body.")
 
     class Meta:
         ordering = ("-id",)
+        verbose_name = "Stripe event"
         indexes = (
             models.Index(fields=("subject", "state"), name="billing_event_subject"),
             models.Index(fields=("state", "received_at"), name="billing_event_state"),
+            models.Index(fields=("redacted_at", "received_at"), name="billing_event_redacted"),
         )
 
     def __str__(self) -> str:
