@@ -28,6 +28,7 @@ State = StripeEvent.State
 AT_ONCE = 500  # events of one subject that are handled together
 ATTEMPTS = 8
 PATIENCE = timedelta(days=1)  # with Stripe itself: while it is away, no event is at fault
+AWAY_PAUSE = timedelta(minutes=5)  # at most, so that an outage's events are handled soon after its end
 BUSY_PAUSE = timedelta(seconds=1)
 SWEPT_AFTER = timedelta(minutes=5)
 SWEPT_AT_ONCE = 500
@@ -157,8 +158,8 @@ def _report_version(event: StripeEvent) -> None:
         findings.report(
             StripeFinding.Kind.OTHER_VERSION,
             event.api_version,
-            f"Stripe's events are of API version {event.api_version}, and {client.API_VERSION} is spoken here."
-            " Make the webhook endpoint anew with this version.",
+            f"Stripe's events are of API version {event.api_version}, and this installation speaks"
+            f" {client.API_VERSION}. Make the webhook endpoint anew with this version.",
         )
 
 
@@ -172,19 +173,20 @@ def _mark(ids: Iterable[int], state: State, note: str) -> None:
 def _failed(events: Sequence[StripeEvent], error: Exception) -> None:
     """Write down that an attempt has failed, and when the next one is, if there is one."""
     text = queue.storable("".join(traceback.format_exception(error)))
+    is_away = isinstance(error, client.StripeAway)
     now = timezone.now()
+    pauses: dict[int, timedelta] = {}  # one for all of an age, so that they come back together
     for event in events:
         attempts = event.attempts + 1
-        is_over = attempts >= ATTEMPTS
-        if isinstance(error, client.StripeAway):
-            is_over = is_over and now - event.received_at > PATIENCE
+        is_over = attempts >= ATTEMPTS and not (is_away and now - event.received_at < PATIENCE)
+        pause = pauses.setdefault(attempts, queue.pause_after(attempts))
         log = logger.error if is_over else logger.warning
         log("%s failed (attempt %s): %r", event, attempts, error)
         StripeEvent.objects.filter(pk=event.pk, state=State.WAITING).update(
             attempts=attempts,
             error=text,
             state=State.DEAD if is_over else State.WAITING,
-            next_try_at=None if is_over else now + queue.pause_after(attempts),
+            next_try_at=None if is_over else now + (min(pause, AWAY_PAUSE) if is_away else pause),
         )
 
 
