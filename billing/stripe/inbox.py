@@ -4,14 +4,13 @@ An event is stored once, whatever the number of deliveries, and queued in the sa
 transaction. Nothing that it says is believed beyond the ids that it names (`handlers`).
 """
 
-import hashlib
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -19,14 +18,14 @@ from django.views.decorators.http import require_POST
 
 from accounts.errors import DomainError
 from billing.models import StripeEvent
+from billing.stripe import storing
 from billing.stripe.signatures import is_signed
-from usage import parsers, queue, retrying
+from usage import parsers, retrying
 
 BODY_BYTES_AT_MOST = 1024 * 1024
 ID_AT_MOST = 255
 TYPE_AT_MOST = 200
 VERSION_AT_MOST = 50
-WORK_JOB = "billing.stripe_work"
 
 
 @csrf_exempt
@@ -133,32 +132,8 @@ def take_in(event: StripeEvent) -> bool:
         DomainError: 503 while the database is away.
     """
     try:
-        return retrying.run(lambda: _store(event))
+        return retrying.run(lambda: storing.store(event))
     except DatabaseError as error:
         if retrying.is_transient(error) or retrying.is_away(error):
             raise retrying.away() from error
         raise
-
-
-def _store(event: StripeEvent) -> bool:
-    event.pk = None  # the transaction may be run again
-    try:
-        with transaction.atomic():
-            event.save(force_insert=True)
-            queue_work(event.subject)
-    except IntegrityError:
-        if StripeEvent.objects.filter(event_id=event.event_id).exists():
-            return False
-        raise
-    return True
-
-
-def queue_work(subject: str, run_at: datetime | None = None) -> None:
-    """Let the waiting events of a subject be handled, in the caller's transaction.
-
-    An event that is stored while its subject's job runs queues that job's next turn.
-    """
-    key = f"{WORK_JOB}:{subject}"
-    if len(key) > queue.KEY_AT_MOST:
-        key = f"{WORK_JOB}:{hashlib.sha256(subject.encode()).hexdigest()}"
-    queue.enqueue(WORK_JOB, key=key, run_at=run_at, subject=subject)

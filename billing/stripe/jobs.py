@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
-from billing.stripe import inbox, notices, redaction, work
+from billing.stripe import notices, redaction, storing, work
 from usage.queue import Again, job, scheduled
 
 
-@job(inbox.WORK_JOB)
+@job(storing.WORK_JOB)
 def handle_events(subject: str) -> Again | None:
     """Handle what waits of a customer, or of an object that has none.
 

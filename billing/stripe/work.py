@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.errors import DomainError
 from billing.models import StripeEvent, StripeFinding
-from billing.stripe import client, findings, handlers, inbox, sync
+from billing.stripe import client, findings, handlers, inbox, storing, sync
 from billing.stripe.customers import customer_of
 from billing.stripe.handlers import Task, Told
 from billing.stripe.looks import Look
@@ -199,7 +199,7 @@ def replay(event_id: int) -> bool:
     values = {"attempts": 0, "next_try_at": None, "error": "", "note": "", "handled_at": None}
     if not event.update(state=State.WAITING, **values):
         return False
-    inbox.queue_work(subject)
+    storing.queue_work(subject)
     return True
 
 
@@ -211,5 +211,5 @@ def sweep() -> bool:
     )
     subjects = list(forgotten.order_by().values_list("subject", flat=True).distinct()[:SWEPT_AT_ONCE])
     for subject in subjects:
-        inbox.queue_work(subject)
+        storing.queue_work(subject)
     return len(subjects) == SWEPT_AT_ONCE

@@ -13,7 +13,7 @@ from django.db import OperationalError
 from django.test import Client, RequestFactory
 
 from billing.models import StripeEvent
-from billing.stripe import inbox
+from billing.stripe import inbox, storing
 from tests.billing.stripe_events import PATH, SECRET, deliver, event, signed
 from usage.models import Job
 
@@ -263,20 +263,14 @@ def test_a_body_that_ends_early_is_refused() -> None:
     assert (inbox.webhook(request).status_code, rows()) == (400, 0)
 
 
-@pytest.mark.parametrize("code", [2006, 1040, "unable to open database file"])
+@pytest.mark.parametrize("code", [2006, 1040, 1213, "unable to open database file", "database is locked"])
 def test_while_the_database_is_away_stripe_is_asked_to_come_again(
     monkeypatch: pytest.MonkeyPatch, code: object
 ) -> None:
-    def fails(*_: object, **__: object) -> None:
-        raise OperationalError(code)
+    def fails(*_: object) -> None:
+        raise OperationalError(code, "no")
 
-    monkeypatch.setattr(StripeEvent, "save", fails)
-    monkeypatch.setattr("usage.retrying.DEADLINE_S", 0.01)
-    monkeypatch.setattr(
-        "usage.retrying.connection", type("Away", (), {"in_atomic_block": False, "close": fails})
-    )
-    monkeypatch.setattr("usage.retrying.LOST", frozenset())
-    monkeypatch.setattr("usage.retrying.AGAIN", frozenset({2006}))
+    monkeypatch.setattr(storing, "store", fails)
 
     response = deliver(BODY)
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts.errors import DomainError
 from billing.models import StripeEvent, StripeFinding
-from billing.stripe import client, handlers, inbox, notices, prices, redaction, work
+from billing.stripe import client, handlers, inbox, notices, prices, redaction, storing, work
 from billing.stripe.handlers import Task, Told
 from billing.stripe.looks import Look
 from tests.billing.stripe_events import event
@@ -49,7 +49,7 @@ def synced(monkeypatch: pytest.MonkeyPatch, settings: Any, clock: Any) -> Iterat
     settings.STRIPE_SECRET_KEY = "sk_test_123"
     stripe = Stripe()
     monkeypatch.setattr(work.sync, "sync_customer", stripe.sync_customer)
-    known = {name: queue.DEFINITIONS[name] for name in (inbox.WORK_JOB, notices.MAIL_JOB)}
+    known = {name: queue.DEFINITIONS[name] for name in (storing.WORK_JOB, notices.MAIL_JOB)}
     with only_jobs_of_the_test():
         queue.DEFINITIONS.update(known)
         yield stripe
