@@ -53,7 +53,7 @@ keys = KeyHandler()
 
 
 def application(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
-    """Requests with an Authorization header under /api/ and webhooks go the short way, the others the full one."""
+    """Webhooks, and requests with a key under /api/, go the short way; the others go the full one."""
     path = environ.get("PATH_INFO", "")
     is_short = path == WEBHOOK or ("HTTP_AUTHORIZATION" in environ and path.startswith("/api/"))
     return (keys if is_short else browsers)(environ, start_response)

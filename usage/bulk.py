@@ -145,6 +145,13 @@ def _sqlite_executemany(connection: BaseDatabaseWrapper, sql: str, rows: Sequenc
         return count
 
 
+def sqlite_execute(connection: BaseDatabaseWrapper, sql: str, row: Row = ()) -> int:
+    """Run one statement, straight on the driver as well; how many rows it changed."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        return int(connection.connection.execute(sql, [sqlite_value(value) for value in row]).rowcount)
+
+
 def sqlite_value(value: object) -> Any:
     """A value as Django stores it in SQLite: naive UTC text for instants, text for days."""
     if isinstance(value, datetime):

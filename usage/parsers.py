@@ -10,7 +10,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
 from accounts.errors import DomainError
-from usage.events import DEPTH_AT_MOST, holds_nul, is_too_deep
+from usage.events import DEPTH_AT_MOST, holds_nul, is_too_deep, may_hold_nul
 
 BODY_BYTES_AT_MOST = 16 * 1024 * 1024
 JSON = "application/json"
@@ -87,7 +87,7 @@ def decode_object(raw: bytes) -> dict:
         raise DomainError("malformed", "The body is a JSON object.")
     if is_too_deep(value, DEPTH_AT_MOST):
         raise _too_deep()
-    if holds_nul(value):
+    if may_hold_nul(raw) and holds_nul(value):
         raise DomainError("malformed", "The body holds a NUL character.")
     return value
 

@@ -30,7 +30,7 @@ _MARIADB = (
     " run_at = IF(attempts = 0, LEAST(run_at, VALUES(run_at)), run_at)"
 )
 _SQLITE = (
-    f"INSERT INTO usage_job ({bulk.names('sqlite', _COLUMNS)}) VALUES ({','.join(['%s'] * len(_COLUMNS))})"
+    f"INSERT INTO usage_job ({bulk.names('sqlite', _COLUMNS)}) VALUES ({','.join('?' * len(_COLUMNS))})"
     ' ON CONFLICT ("key", turn) DO UPDATE SET name = excluded.name, arguments = excluded.arguments,'
     " run_at = CASE WHEN attempts = 0 THEN min(run_at, excluded.run_at) ELSE run_at END"
 )
@@ -42,11 +42,11 @@ def put(database: BaseDatabaseWrapper, name: str, arguments: str, key: str, due:
     Args:
         arguments: as JSON.
     """
+    if database.vendor == "sqlite":
+        bulk.sqlite_execute(database, _SQLITE, _row(name, arguments, key, due))
+        return
     with database.cursor() as cursor:
-        if database.vendor == "sqlite":
-            cursor.execute(_SQLITE, [bulk.sqlite_value(value) for value in _row(name, arguments, key, due)])
-        else:
-            cursor.execute(statement(database, name, arguments, key, due))
+        cursor.execute(statement(database, name, arguments, key, due))
 
 
 def statement(database: BaseDatabaseWrapper, name: str, arguments: str, key: str, due: datetime) -> str:

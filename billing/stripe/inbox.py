@@ -17,9 +17,9 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from accounts.errors import DomainError
-from billing.models import StripeEvent
 from billing.stripe import storing
 from billing.stripe.signatures import is_signed
+from billing.stripe.storing import Incoming
 from usage import parsers, retrying
 
 BODY_BYTES_AT_MOST = 1024 * 1024
@@ -50,7 +50,7 @@ def _answer(text: str, status: int) -> HttpResponse:
     return HttpResponse(f"{text}\n", content_type="text/plain; charset=utf-8", status=status)
 
 
-def verified(request: HttpRequest) -> StripeEvent:
+def verified(request: HttpRequest) -> Incoming:
     """The event in a request, not yet stored.
 
     Raises:
@@ -63,7 +63,7 @@ def verified(request: HttpRequest) -> StripeEvent:
     return event_of(parsers.decode_object(body), body)
 
 
-def event_of(told: Mapping[str, Any], body: bytes) -> StripeEvent:
+def event_of(told: Mapping[str, Any], body: bytes) -> Incoming:
     """A row for what Stripe told, in either of its shapes: with the object in it, or only its id.
 
     Raises:
@@ -74,7 +74,7 @@ def event_of(told: Mapping[str, Any], body: bytes) -> StripeEvent:
         raise DomainError("no_id", f"An event has an id of at most {ID_AT_MOST} characters.")
     thing = thing_in(told)
     object_id = text_in(thing, "id", ID_AT_MOST)
-    return StripeEvent(
+    return Incoming(
         event_id=event_id,
         type=text_in(told, "type", TYPE_AT_MOST),
         livemode=told.get("livemode") is True,
@@ -125,7 +125,7 @@ def _instant(created: object) -> datetime:
     return timezone.now()
 
 
-def take_in(event: StripeEvent) -> bool:
+def take_in(event: Incoming) -> bool:
     """Store an event and queue its work; False when it was stored before.
 
     Raises:
