@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
+from billing.stripe import findings, work
 from usage.alerts.deliveries import failed
 from usage.models import Job
 
@@ -66,6 +67,11 @@ TASKS: dict[str, tuple[Entry, ...]] = {
         Entry("billing.Plan", "layers", "What an account pays and may use"),
         Entry("billing.PlanLimit", "data_thresholding", "Each plan's limit on each meter"),
         Entry("billing.Subscription", "card_membership", "Which account is on which plan"),
+    ),
+    "Stripe": (
+        Entry("billing.StripeEvent", "webhook", "What Stripe told us; replay what failed", alarm=work.dead),
+        Entry("billing.StripeFinding", "troubleshoot", "What differed; settle it", alarm=findings.open_ones),
+        Entry("billing.StripeNotice", "stacked_email", "Mails about trials and payments"),
     ),
     "Limits": (
         Entry("usage.Quota", "rule", "What limits whom; add and end overrides"),

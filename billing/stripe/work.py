@@ -213,3 +213,8 @@ def sweep() -> bool:
     for subject in subjects:
         storing.queue_work(subject)
     return len(subjects) == SWEPT_AT_ONCE
+
+
+def dead() -> int:
+    """How many events failed for good; no more are counted than anybody would read."""
+    return StripeEvent.objects.filter(state=State.DEAD)[:1_000].count()

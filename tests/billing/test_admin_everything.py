@@ -19,7 +19,8 @@ from django.utils import timezone
 from accounts import audit, keys
 from accounts.keys import Caller
 from accounts.models import SCOPES, Account, AccountDeletion, Invitation, Permit, User
-from billing.models import PlanChange
+from billing.models import PlanChange, StripeEvent, StripeNotice
+from billing.stripe import findings
 from config.admin_site import TASKS
 from usage import ledger, schedule
 from usage.alerts import rules
@@ -119,6 +120,11 @@ def something_everywhere(acme: Account, staff: User) -> None:
     UserSession.objects.create(user=staff, ip="192.0.2.1", session_key="k" * 32, user_agent="Firefox/1 Linux")
     Invitation.objects.create(account=acme, email="dora@example.com", secret_hash=bytes(32), expires_at=now)
     AccountDeletion.objects.create(account=acme, asked_by="alice@example.com", due_at=now)
+    StripeEvent.objects.create(
+        event_id="evt_1", type="invoice.paid", livemode=False, subject="cus_1", created_at=now, body=b"{}"
+    )
+    findings.report("drift", "sub_1", "It differed.", account=acme)
+    StripeNotice.objects.create(account=acme, kind=StripeNotice.Kind.TRIAL_ENDS, about="sub_1", name="sub_1")
     enqueue("usage.prune_finished_jobs")
     schedule.prepare()
 
