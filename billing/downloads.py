@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from accounts.downloads import by_key, document, lines, part, parts_of_an_account
 from accounts.models import Account
-from billing.models import PlanChange
+from billing.models import PlanChange, StripeNotice
 from billing.plans import subscription_of
 
 
@@ -35,4 +35,17 @@ def _plan_changes(account: Account) -> Iterator[bytes]:
             "reason": change.reason,
         }
         for change in by_key(changes)
+    )
+
+
+@part(parts_of_an_account, "stripe_notices.jsonl", "Mails about a trial's end or a payment to confirm.")
+def _stripe_notices(account: Account) -> Iterator[bytes]:
+    return lines(
+        {
+            "kind": notice.kind,
+            "about": notice.about,
+            "decided_at": notice.created_at,
+            "sent_at": notice.sent_at,
+        }
+        for notice in by_key(StripeNotice.objects.filter(account=account))
     )
