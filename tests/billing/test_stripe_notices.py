@@ -90,7 +90,7 @@ def test_owners_are_told_once_that_their_trial_ends(
     text, html = texts(message)  # type: ignore[arg-type]
     assert message.to == ["alice@example.com"]
     assert message.subject == "The trial of Acme ends on 2 Dec 2026"
-    assert "Until then the Pro plan goes on as it is." in text
+    assert "Until then Pro Plan goes on as it is." in text
     assert f"/settings/account/?account={acme.public_id}" in text
     assert "See the plan" in html
     assert StripeNotice.objects.get().sent_at is not None
