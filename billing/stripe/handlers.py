@@ -74,7 +74,7 @@ def task_of(told: Told) -> Task:
     """What an event leads to; a type that we do not know leads to nothing.
 
     Events that only name their object have the same types behind a version, such as
-    `v1.customer.subscription.past_due`.
+    `v1.invoice.paid`.
     """
     handler = HANDLERS.get(told.type) or HANDLERS.get(told.type.removeprefix("v1."))
     return handler(told) if handler else Task(note="Events of this type lead to nothing.")
@@ -100,12 +100,12 @@ def _customer(told: Told) -> Task:
 @handles(
     "customer.subscription.created",
     "customer.subscription.deleted",
-    "customer.subscription.past_due",
     "customer.subscription.paused",
     "customer.subscription.pending_update_applied",
     "customer.subscription.pending_update_expired",
     "customer.subscription.resumed",
     "customer.subscription.updated",
+    "v1.customer.subscription.past_due",
 )
 def _subscription(told: Told) -> Task:
     return Task(Look(subscriptions=told.ids))
@@ -183,6 +183,6 @@ def _product(told: Told) -> Task:
     return Task(then=frozenset({(prices.refresh_product, told.object_id)}))
 
 
-@handles("billing.meter.error_report_triggered", "billing.meter.no_meter_found")
+@handles("v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found")
 def _meter_error(told: Told) -> Task:
     return Task(then=frozenset({(meter_errors.report, told.event_id)}))

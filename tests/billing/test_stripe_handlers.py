@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import stripe
 
 from billing.models import StripeEvent, StripeFinding
 from billing.stripe import client, handlers, inbox, prices, redaction, work
@@ -89,6 +92,17 @@ def test_each_kind_looks_at_what_it_is_about() -> None:
         assert handlers.task_of(told).look == Look(**{name: frozenset({"x_1"})})
     for kind in ("customer.updated", "customer.deleted", "subscription_schedule.updated"):
         assert handlers.task_of(Told("evt_1", kind, {"id": "x_1"}, "x_1")).look == Look()
+
+
+def test_every_type_is_one_that_stripe_has() -> None:
+    """Read from the installed library: what an endpoint can be subscribed to, and its notifications."""
+    parameters = (Path(stripe.__file__).parent / "params" / "_webhook_endpoint_create_params.py").read_text()
+    known = set(re.findall(r'"([a-z0-9_.]+)"', parameters))
+    notifications = Path(stripe.__file__).parent / "events"
+    for path in notifications.glob("_v1_*_event.py"):
+        known |= set(re.findall(r'Literal\["(v1\.[a-z0-9_.]+)"\]', path.read_text()))
+
+    assert set(handlers.HANDLERS) - known == set()
 
 
 def test_one_type_has_one_handler() -> None:

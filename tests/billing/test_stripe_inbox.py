@@ -12,6 +12,8 @@ import stripe
 from django.db import OperationalError
 from django.test import Client, RequestFactory
 
+from accounts import keys
+from accounts.models import User
 from billing.models import StripeEvent
 from billing.stripe import inbox, storing
 from tests.billing.stripe_events import PATH, SECRET, deliver, event, signed
@@ -114,6 +116,19 @@ def test_other_capitals_are_another_event() -> None:
     deliver(event(id="evt_A"))
 
     assert rows() == 2
+
+
+def test_nothing_but_the_signature_lets_an_event_in(staff: User) -> None:
+    browser = Client()
+    browser.force_login(staff)
+    token = keys.make_key(None, name="back end")[1]
+
+    answers = [
+        deliver(event(), header="", client=browser).status_code,
+        deliver(event(), header="", Authorization=f"Bearer {token}").status_code,
+    ]
+
+    assert (answers, rows()) == ([400, 400], 0)
 
 
 @pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete", "options"])

@@ -1,4 +1,4 @@
-"""Stripe's deliveries over real HTTP, signed by hand; nothing of Tollgate is imported, as in the client beside."""
+"""Stripe's deliveries over real HTTP, signed by hand. Nothing of Tollgate is imported here either."""
 
 import hashlib
 import hmac
