@@ -5,6 +5,7 @@ What they say is read from what was fetched, not from the event, and again when 
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
@@ -32,13 +33,13 @@ def action_needed(invoice_id: str) -> None:
         _tell(found.customer.account, Kind.ACTION_NEEDED, invoice_id)
 
 
-def _subscriptions(subscription_id: str):  # type: ignore[no-untyped-def]
+def _subscriptions(subscription_id: str) -> QuerySet[StripeSubscription]:
     """The subscription, while it is on trial."""
     known = StripeSubscription.objects.select_related("customer__account", "plan")
     return known.filter(subscription_id=subscription_id, status="trialing")
 
 
-def _invoices(invoice_id: str):  # type: ignore[no-untyped-def]
+def _invoices(invoice_id: str) -> QuerySet[StripeInvoice]:
     """The invoice, while it can be paid."""
     known = StripeInvoice.objects.select_related("customer__account")
     return known.filter(invoice_id=invoice_id, status="open").exclude(hosted_url="")

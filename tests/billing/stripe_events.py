@@ -39,12 +39,18 @@ def signed(body: bytes, *secrets: str, age_s: int = 0) -> str:
     return ",".join([f"t={at}", *(f"v1={signature}" for signature in signatures)])
 
 
-def deliver(body: object, *, header: str | None = None, client: Client | None = None, **headers: str) -> Any:
+def deliver(
+    body: object,
+    *,
+    header: str | None = None,
+    client: Client | None = None,
+    headers: dict[str, str] | None = None,
+) -> Any:
     """Post a body as Stripe does; signed now, unless a header is given."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return (client or Client()).post(
         PATH,
         raw,
         content_type="application/json; charset=utf-8",
-        headers={"Stripe-Signature": signed(raw) if header is None else header, **headers},
+        headers={"Stripe-Signature": signed(raw) if header is None else header, **(headers or {})},
     )

@@ -84,6 +84,6 @@ def refuses(*ids: str, error: Exception | None = None) -> Callable[[str, Look], 
 
     def fails(_: str, look: Look) -> None:
         if look.invoices & set(ids):
-            raise error or work.sync.UnknownCustomer("nobody knows cus_1")
+            raise error or work.sync.UnknownCustomer("cus_1")
 
     return fails

@@ -244,6 +244,7 @@ def test_what_stripe_cannot_count_for_a_meter_is_reported(clock: Any, is_thin: b
     work_for(clock)
 
     found = StripeFinding.objects.get()
+    assert found.stripes is not None
     assert (found.kind, found.name, found.stripes["event"]) == (Kind.METERS, "mtr_1", "evt_1")
     if is_thin:
         assert found.message == "There is 1 invalid event"

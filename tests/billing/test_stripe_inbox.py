@@ -125,7 +125,7 @@ def test_nothing_but_the_signature_lets_an_event_in(staff: User) -> None:
 
     answers = [
         deliver(event(), header="", client=browser).status_code,
-        deliver(event(), header="", Authorization=f"Bearer {token}").status_code,
+        deliver(event(), header="", headers={"Authorization": f"Bearer {token}"}).status_code,
     ]
 
     assert (answers, rows()) == ([400, 400], 0)
@@ -264,7 +264,7 @@ def test_a_body_without_a_length_is_bounded_too() -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity", "br"])
 def test_an_encoded_body_is_not_unpacked(encoding: str) -> None:
-    response = deliver(BODY, **{"Content-Encoding": encoding})
+    response = deliver(BODY, headers={"Content-Encoding": encoding})
 
     assert (response.status_code, rows()) == (415, 0)
 

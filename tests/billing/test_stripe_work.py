@@ -131,7 +131,7 @@ def test_a_poisoned_event_is_dead_after_eight_tries_and_holds_nobody_up(synced: 
     assert len(turns) == work.ATTEMPTS - 1
     bad = StripeEvent.objects.get(event_id="bad")
     assert (bad.attempts, bad.next_try_at) == (8, None)
-    assert bad.error.strip().endswith("UnknownCustomer: nobody knows cus_1")
+    assert bad.error.strip().endswith("UnknownCustomer: No account has the customer cus_1.")
     pauses = [later - sooner for sooner, later in zip([timedelta(0), *turns], turns, strict=False)]
     assert all(5 * 2**n / 2 <= pause.total_seconds() <= 5 * 2**n for n, pause in enumerate(pauses))
 
