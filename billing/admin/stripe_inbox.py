@@ -30,10 +30,10 @@ class StripeEventAdmin(CappedList, ViewOnly, TollgateAdmin):
         "id_shown",
         "type_shown",
         "state_badge",
+        "what_failed",
         "subject_shown",
         "received",
         "tries",
-        "what_failed",
     )
     list_display_links = ("id_shown",)
     list_filter = (("state", ChoicesDropdownFilter), EventTypeFilter, ("livemode", BooleanRadioFilter))
@@ -102,7 +102,7 @@ class StripeEventAdmin(CappedList, ViewOnly, TollgateAdmin):
     def tries(self, event: StripeEvent) -> str:
         return f"{event.attempts} of {work.ATTEMPTS}" if event.attempts else NONE
 
-    @display(description="what failed")
+    @display(description="error or note")
     def what_failed(self, event: StripeEvent) -> str:
         return shortened(last_line(event.error) or event.note)
 

@@ -126,8 +126,9 @@ def _checkout(told: Told) -> Task:
     return Task(Look(sessions=told.ids))
 
 
+# Not invoice.payment_succeeded, since invoice.paid says the same; nor invoice.created, since a draft means
+# nothing yet, and Stripe would delay the invoice for as long as its delivery failed.
 @handles(
-    "invoice.created",
     "invoice.deleted",
     "invoice.finalization_failed",
     "invoice.finalized",
@@ -140,11 +141,6 @@ def _checkout(told: Told) -> Task:
 )
 def _invoice(told: Told) -> Task:
     return Task(Look(invoices=told.ids))
-
-
-@handles("invoice.payment_succeeded")
-def _said_twice(told: Told) -> Task:
-    return Task(note="invoice.paid says the same of this invoice.")
 
 
 @handles("invoice.payment_action_required")
