@@ -136,7 +136,7 @@ class StripeEventAdmin(CappedList, ViewOnly, TollgateAdmin):
             text="What it is about is looked at anew, with all tries. Events may safely be handled twice.",
             facts=[
                 ("State", State(event.state).label),
-                ("Received", moment(event.received_at, seconds=True)),
+                ("Received", moment(event.received_at)),
                 ("Error", last_line(event.error) or NONE),
             ],
             submit="Replay event",

@@ -12,7 +12,7 @@ import pytest
 import stripe
 
 from billing.models import StripeEvent, StripeFinding
-from billing.stripe import client, handlers, inbox, prices, redaction, work
+from billing.stripe import client, customers, handlers, inbox, prices, redaction, work
 from billing.stripe.handlers import Task, Told
 from billing.stripe.looks import Look
 from tests.billing.stripe_events import event
@@ -285,6 +285,20 @@ def test_without_personal_data_an_event_leads_to_the_same(kind: str) -> None:
     assert "canary" not in json.dumps(less)
     assert task(less) == task(told)
     assert inbox.event_of(less, b"").subject == inbox.event_of(told, b"").subject
+
+
+@pytest.mark.parametrize("link", [{"charge": "ch_1"}, {"charge": {"id": "ch_1", "name": "canary"}}])
+def test_whose_a_dispute_is_can_still_be_told(link: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        customers, "_fetch", lambda kind, id_: {"id": id_, "object": kind, "customer": "cus_1"}
+    )
+    told = event("charge.dispute.created", {"id": "dp_1", "object": "dispute", "evidence": "canary", **link})
+    less = redaction.redacted(told)
+
+    assert "canary" not in json.dumps(less)
+    assert (
+        customers.customer_of(inbox.thing_in(less)) == customers.customer_of(inbox.thing_in(told)) == "cus_1"
+    )
 
 
 def test_old_bodies_are_redacted_once_and_can_still_be_replayed(synced: Stripe, clock: Any) -> None:
