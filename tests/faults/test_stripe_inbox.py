@@ -23,9 +23,14 @@ WITHIN_S = 40
 HANDLED, WAITING = 1, 0
 
 
-@pytest.fixture(autouse=True)
-def forgotten(tollgate: Installation) -> None:
-    """What earlier tests have stored and queued."""
+@pytest.fixture
+def empty(tollgate: Installation) -> Installation:
+    """On each engine, without what earlier tests have stored and queued."""
+    forget(tollgate)
+    return tollgate
+
+
+def forget(tollgate: Installation) -> None:
     tell(
         tollgate,
         "from billing.models import StripeEvent; from usage.models import Job\n"
@@ -98,14 +103,14 @@ def looked_at(folder: Path) -> list[str]:
 
 
 def test_the_same_event_twenty_times_at_once_is_stored_once_and_has_one_effect(
-    tollgate: Installation, tmp_path: Path
+    empty: Installation, tmp_path: Path
 ) -> None:
     events = [event(f"evt_{n:02}", f"cus_{n:02}") for n in range(5 * ROUNDS)]
 
-    answers = delivered(tollgate, [events] * DELIVERIES)
-    once = stored(tollgate)
-    with working(tollgate, tmp_path, WORKERS):
-        wait_for(lambda: all(state == HANDLED for _, state in stored(tollgate)), tmp_path)
+    answers = delivered(empty, [events] * DELIVERIES)
+    once = stored(empty)
+    with working(empty, tmp_path, WORKERS):
+        wait_for(lambda: all(state == HANDLED for _, state in stored(empty)), tmp_path)
 
     assert [answer.status for answer in answers] == [200] * DELIVERIES * len(events)
     assert once == [(one["id"], WAITING) for one in events]
@@ -113,19 +118,19 @@ def test_the_same_event_twenty_times_at_once_is_stored_once_and_has_one_effect(
 
 
 def test_while_events_come_no_customer_is_fetched_twice_at_once_and_none_is_missed(
-    tollgate: Installation, tmp_path: Path
+    empty: Installation, tmp_path: Path
 ) -> None:
     bodies = [
         [event(f"evt_{client}_{n:02}", f"cus_{n % 3}") for n in range(10 * ROUNDS)] for client in range(8)
     ]
     ids = sorted(one["id"] for each in bodies for one in each)
 
-    with working(tollgate, tmp_path, WORKERS):
-        answers = delivered(tollgate, bodies)
-        wait_for(lambda: all(state == HANDLED for _, state in stored(tollgate)), tmp_path)
+    with working(empty, tmp_path, WORKERS):
+        answers = delivered(empty, bodies)
+        wait_for(lambda: all(state == HANDLED for _, state in stored(empty)), tmp_path)
 
     assert {answer.status for answer in answers} == {200}
-    assert stored(tollgate) == [(one, HANDLED) for one in ids]
+    assert stored(empty) == [(one, HANDLED) for one in ids]
     assert looked_at(tmp_path) == [f"in_{one}" for one in ids]
     fetches = [line for line in syncs(tmp_path) if line[1] == "end"]
     assert len(fetches) < len(ids) / 2  # bursts cost one
@@ -138,14 +143,30 @@ def test_while_events_come_no_customer_is_fetched_twice_at_once_and_none_is_miss
             under_way[customer].remove(pid)
 
 
-def test_what_a_killed_worker_had_begun_is_done_by_another(tollgate: Installation, tmp_path: Path) -> None:
-    assert deliver(tollgate.port, event("evt_1", "cus_1")).status == 200
-    with working(tollgate, tmp_path, 1, "hang") as (hanging,):
+def test_what_a_killed_worker_had_begun_is_done_by_another(empty: Installation, tmp_path: Path) -> None:
+    assert deliver(empty.port, event("evt_1", "cus_1")).status == 200
+    with working(empty, tmp_path, 1, "hang") as (hanging,):
         wait_for((tmp_path / "hangs").exists, tmp_path)
-        assert deliver(tollgate.port, event("evt_2", "cus_1")).status == 200
+        assert deliver(empty.port, event("evt_2", "cus_1")).status == 200
         hanging.kill()
 
-    with working(tollgate, tmp_path, WORKERS):
-        wait_for(lambda: all(state == HANDLED for _, state in stored(tollgate)), tmp_path)
+    with working(empty, tmp_path, WORKERS):
+        wait_for(lambda: all(state == HANDLED for _, state in stored(empty)), tmp_path)
 
     assert looked_at(tmp_path) == ["in_evt_1", "in_evt_2"]
+
+
+def test_while_the_database_is_away_stripe_is_asked_to_come_again(tollgate_on_mariadb: Installation) -> None:
+    tollgate = tollgate_on_mariadb
+    forget(tollgate)
+    assert tollgate.mariadb is not None
+    one = event("evt_1", "cus_1")
+    tollgate.mariadb.stop()
+    try:
+        away = deliver(tollgate.port, one)
+    finally:
+        tollgate.mariadb.start()
+
+    assert (away.status, away.retry_after) == (503, "1")
+    assert deliver(tollgate.port, one).status == 200
+    assert stored(tollgate) == [("evt_1", WAITING)]
