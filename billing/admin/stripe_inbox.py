@@ -1,6 +1,7 @@
 """What Stripe told us: its events with what became of them, findings, and mails that were sent."""
 
 import json
+import zlib
 from typing import Any
 
 from django.contrib import admin
@@ -118,8 +119,9 @@ class StripeEventAdmin(CappedList, ViewOnly, TollgateAdmin):
     def body_shown(self, event: StripeEvent) -> str:
         body = bytes(event.body)
         try:
+            body = event.raw
             return written_out(json.loads(body))
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, zlib.error):
             return format_html('<pre class="tg-json">{}</pre>', body.decode(errors="backslashreplace"))
 
     def has_replay_permission(self, request: HttpRequest, object_id: Any = None) -> bool:

@@ -14,6 +14,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterField(
+            model_name='stripeevent',
+            name='body',
+            field=models.BinaryField(help_text='As it was signed, compressed; without personal data once it is old.'),
+        ),
         migrations.CreateModel(
             name='StripeNotice',
             fields=[

@@ -5,6 +5,8 @@ with what was fetched under the customer's lock (product.md, rule 12). Amounts a
 currency's smallest unit, as Stripe has them.
 """
 
+import zlib
+
 from django.db import models
 from django.utils import timezone
 
@@ -40,7 +42,7 @@ class StripeEvent(models.Model):
     subject = stripe_id()
     created_at = models.DateTimeField("made at Stripe")
     received_at = models.DateTimeField(default=timezone.now)
-    body = models.BinaryField(help_text="As it was signed; without personal data once it is old.")
+    body = models.BinaryField(help_text="As it was signed, compressed; without personal data once it is old.")
     state = models.SmallIntegerField(choices=State, default=State.WAITING)
     attempts = models.PositiveIntegerField(default=0)
     next_try_at = models.DateTimeField(null=True, help_text="Empty: at once.")
@@ -60,6 +62,16 @@ class StripeEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.event_id}"
+
+    @property
+    def raw(self) -> bytes:
+        """The body as it was signed, or as it was redacted.
+
+        Raises:
+            zlib.error: it is damaged.
+        """
+        body = bytes(self.body)
+        return body if body.startswith(b"{") else zlib.decompress(body)
 
 
 class StripeCustomer(models.Model):

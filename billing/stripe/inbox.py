@@ -82,7 +82,7 @@ def event_of(told: Mapping[str, Any], body: bytes) -> Incoming:
         object_id=object_id,
         subject=customer_in(thing) or object_id or event_id,
         created_at=_instant(told.get("created")),
-        body=body,
+        body=storing.packed(body),
     )
 
 

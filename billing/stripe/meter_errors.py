@@ -11,7 +11,7 @@ from billing.stripe.inbox import text_in, thing_in
 
 def report(event_id: str) -> None:
     """Write down what an event says of a meter; it comes with the object, or only with its id."""
-    told = msgspec.json.decode(bytes(StripeEvent.objects.get(event_id=event_id).body))
+    told = msgspec.json.decode(StripeEvent.objects.get(event_id=event_id).raw)
     meter = text_in(thing_in(told), "id")
     about = told.get("data")
     about = about if isinstance(about, dict) else {}

@@ -135,7 +135,7 @@ def _handle(events: Sequence[StripeEvent]) -> None:
 
 def told_by(event: StripeEvent) -> Told:
     """An event as its handler reads it."""
-    thing = inbox.thing_in(msgspec.json.decode(bytes(event.body)))
+    thing = inbox.thing_in(msgspec.json.decode(event.raw))
     return Told(event.event_id, event.type, thing, event.object_id)
 
 

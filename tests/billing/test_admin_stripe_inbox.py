@@ -93,7 +93,7 @@ def test_the_page_shows_the_body_on_lines_of_its_own_and_the_whole_error(
     assert "Traceback (most recent call last)" in page
 
 
-@pytest.mark.parametrize("body", [b"\xff\xfe{", b"[" * 50_000])
+@pytest.mark.parametrize("body", [b"\xff\xfe{", b'{"a":' * 50_000])
 def test_a_body_that_is_no_json_is_shown_as_it_is(
     events: dict[str, StripeEvent], admin: Client, body: bytes
 ) -> None:
