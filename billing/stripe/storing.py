@@ -64,9 +64,9 @@ def packed(raw: bytes) -> bytes:
 
 def store(event: Incoming) -> bool:
     """Store an event and queue its work; False when it was stored before."""
-    is_free = not connection.in_atomic_block and connection.get_autocommit()
     if one_trip.is_possible(connection):
         return _in_one_trip(connection, event)
+    is_free = not connection.in_atomic_block and connection.get_autocommit()
     if connection.vendor == "sqlite" and is_free:
         return _on_sqlite(connection, event)
     with transaction.atomic():
@@ -91,7 +91,8 @@ def _on_sqlite(database: BaseDatabaseWrapper, event: Incoming) -> bool:
         is_new = _store(event)
         bulk.sqlite_execute(database, "COMMIT")
     except BaseException:
-        bulk.sqlite_execute(database, "ROLLBACK")
+        if database.connection.in_transaction:  # a full disk has rolled it back already
+            bulk.sqlite_execute(database, "ROLLBACK")
         raise
     return is_new
 
