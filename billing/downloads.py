@@ -11,6 +11,7 @@ from billing.models import (
     StripeCustomer,
     StripeDispute,
     StripeInvoice,
+    StripeNotice,
     StripeRefund,
     StripeSubscription,
 )
@@ -86,4 +87,17 @@ def _payments(account: Account) -> Iterator[bytes]:
                 for name, model, *columns in PAYMENTS
             },
         }
+    )
+
+
+@part(parts_of_an_account, "stripe_notices.jsonl", "Mails about a trial's end or a payment to confirm.")
+def _stripe_notices(account: Account) -> Iterator[bytes]:
+    return lines(
+        {
+            "kind": notice.kind,
+            "about": notice.about,
+            "decided_at": notice.created_at,
+            "sent_at": notice.sent_at,
+        }
+        for notice in by_key(StripeNotice.objects.filter(account=account))
     )

@@ -10,8 +10,7 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
-from billing.stripe.findings import open_count
-from billing.stripe.work import dead_count
+from billing.stripe import findings, work
 from usage.alerts.deliveries import failed
 from usage.models import Job
 
@@ -73,9 +72,12 @@ TASKS: dict[str, tuple[Entry, ...]] = {
     ),
     "Stripe": (
         Entry(
-            "billing.StripeFinding", "troubleshoot", "What differed or was not understood", alarm=open_count
+            "billing.StripeFinding",
+            "troubleshoot",
+            "What differed; settle it",
+            alarm=findings.open_ones,
         ),
-        Entry("billing.StripeEvent", "webhook", "What Stripe told; replay what failed", alarm=dead_count),
+        Entry("billing.StripeEvent", "webhook", "What Stripe told; replay what failed", alarm=work.dead),
         Entry("billing.StripeCustomer", "badge", "Which account is which customer; look now"),
         Entry("billing.StripeSubscription", "autorenew", "What is paid for, and how it stands"),
         Entry("billing.StripeInvoice", "receipt", "Invoices and their payments"),

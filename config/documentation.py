@@ -11,6 +11,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from accounts.models import SCOPES
+from billing.stripe.client import API_VERSION
+from billing.stripe.handlers import HANDLERS
 from billing.views import base_url
 from config.error_words import ERROR_WORDS
 
@@ -60,6 +62,24 @@ def endpoints() -> list[Endpoint]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class EventGroup:
+    """Stripe's events of one kind of object, by what happens to it."""
+
+    name: str
+    events: list[str]
+
+
+@cache
+def stripe_events() -> list[EventGroup]:
+    """Every event that leads to something."""
+    groups: dict[str, list[str]] = {}
+    for type_ in sorted(HANDLERS):
+        name, _, event = type_.rpartition(".")
+        groups.setdefault(name, []).append(event)
+    return [EventGroup(name, events) for name, events in groups.items()]
+
+
 @require_safe
 def documentation(request: HttpRequest, slug: str = "start") -> HttpResponse:
     """One page; public, and the same for everybody but for the address in its examples."""
@@ -75,5 +95,7 @@ def documentation(request: HttpRequest, slug: str = "start") -> HttpResponse:
         "endpoints": endpoints(),
         "error_words": sorted(ERROR_WORDS.items()),
         "scopes": SCOPES,
+        "stripe_events": stripe_events(),
+        "stripe_version": API_VERSION,
     }
     return render(request, f"docs/{page.slug}.html", context)

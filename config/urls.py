@@ -7,7 +7,6 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
-from billing.stripe.inbox import stripe_webhook
 from config.documentation import documentation
 from config.views import Docs, Health, Schema, unknown_endpoint
 
@@ -28,10 +27,10 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/settings/usage/"), name="home"),
     path("api/v1/", include(api)),
     re_path(r"^api(/[\s\S]*)?$", unknown_endpoint),
+    path("webhooks/", include("billing.stripe.urls")),
     path("admin/", admin.site.urls),
     path("docs/", documentation, name="docs"),
     path("docs/<slug:slug>/", documentation, name="docs_page"),
-    path("webhooks/stripe/", stripe_webhook, name="stripe_webhook"),
     path("accounts/", include("accounts.urls")),
     path("", include("billing.page_urls")),
     path("", include("usage.page_urls")),

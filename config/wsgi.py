@@ -15,10 +15,11 @@ from django.urls import ResolverMatch
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 ROUTES_AT_MOST = 200
+WEBHOOK = "/webhooks/stripe/"
 
 
 class KeyHandler(WSGIHandler):
-    """Serves API requests that carry a key, with KEY_MIDDLEWARE alone.
+    """Serves API requests that carry a key, and Stripe's, with KEY_MIDDLEWARE alone.
 
     What serves browsers (sessions, CSRF, messages, content policy, static files) has
     nothing to do for them and costs a sixth of a single record's time.
@@ -52,9 +53,10 @@ keys = KeyHandler()
 
 
 def application(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
-    """Requests with an Authorization header under /api/ go the short way, the others the full one."""
-    with_key = "HTTP_AUTHORIZATION" in environ and environ.get("PATH_INFO", "").startswith("/api/")
-    return (keys if with_key else browsers)(environ, start_response)
+    """Webhooks, and requests with a key under /api/, go the short way; the others go the full one."""
+    path = environ.get("PATH_INFO", "")
+    is_short = path == WEBHOOK or ("HTTP_AUTHORIZATION" in environ and path.startswith("/api/"))
+    return (keys if is_short else browsers)(environ, start_response)
 
 
 # What is loaded stays for good: load every view now, and let the garbage collector never look at it again.

@@ -114,7 +114,7 @@ def totals_statements(connection: BaseDatabaseWrapper, addition: Addition) -> li
 def insert_head(vendor: str, table: str, columns: tuple[str, ...]) -> str:
     """A conflict-ignoring INSERT up to its values."""
     ignore = "OR IGNORE" if vendor == "sqlite" else "IGNORE"
-    return f"INSERT {ignore} INTO {table} ({_names(vendor, columns)}) VALUES "
+    return f"INSERT {ignore} INTO {table} ({names(vendor, columns)}) VALUES "
 
 
 @cache
@@ -126,11 +126,11 @@ def _around_totals(
     if vendor == "sqlite":
         new, most, conflict = ("excluded.{}", "max", "CONFLICT DO UPDATE SET")
     sets = [f"{c}={c}+{new.format(c)}" for c in totals] + [f"{c}={most}({c},{new.format(c)})" for c in maxima]
-    names = _names(vendor, (*key, *totals, *maxima))
-    return f"INSERT INTO {table} ({names}) VALUES ", f" ON {conflict} {','.join(sets)}"
+    listed = names(vendor, (*key, *totals, *maxima))
+    return f"INSERT INTO {table} ({listed}) VALUES ", f" ON {conflict} {','.join(sets)}"
 
 
-def _names(vendor: str, columns: Sequence[str]) -> str:
+def names(vendor: str, columns: Sequence[str]) -> str:
     quote = "`" if vendor == "mysql" else '"'
     return ",".join(f"{quote}{column}{quote}" for column in columns)
 
@@ -143,6 +143,13 @@ def _sqlite_executemany(connection: BaseDatabaseWrapper, sql: str, rows: Sequenc
         count = cursor.rowcount
         cursor.close()
         return count
+
+
+def sqlite_execute(connection: BaseDatabaseWrapper, sql: str, row: Row = ()) -> int:
+    """Run one statement, straight on the driver as well; how many rows it changed."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        return int(connection.connection.execute(sql, [sqlite_value(value) for value in row]).rowcount)
 
 
 def sqlite_value(value: object) -> Any:

@@ -11,7 +11,6 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, TypeVar
 
@@ -112,7 +111,7 @@ def _decode(decoder: msgspec.json.Decoder[E], raw: bytes) -> E:
         event = decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise _explain(error) from error
-    if _may_hold_nul(raw):
+    if may_hold_nul(raw):
         _refuse_nul(event)
     return event
 
@@ -125,7 +124,7 @@ def decode_array(raw: bytes) -> list[Item]:
     """
     # When something in it is wrong, it is looked for below, item by item.
     with contextlib.suppress(msgspec.DecodeError, UnicodeError, RecursionError):
-        if not _may_hold_nul(raw):
+        if not may_hold_nul(raw):
             return _bounded(_many.decode(raw))
     try:
         items = [bytes(item) for item in _bounded(_raw_items.decode(raw))]
@@ -224,7 +223,8 @@ def _explain(error: Exception) -> DomainError:
     return Invalid(field or "body", f"{field or 'The body'}: {message}.".replace("..", "."))
 
 
-def _may_hold_nul(raw: bytes) -> bool:
+def may_hold_nul(raw: bytes) -> bool:
+    """Whether it is worth looking for a NUL in what is decoded from these bytes."""
     return b"\\u0000" in raw or b"\x00" in raw
 
 
@@ -315,12 +315,13 @@ def checked_ip_address(event: Event) -> str:
 
 def is_too_deep(value: object, levels: int) -> bool:
     """Whether decoded JSON is nested deeper than `levels`."""
-    if levels == 0:
-        return isinstance(value, dict | list)
-    children: Iterable = (
-        value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
-    )
-    return any(is_too_deep(child, levels - 1) for child in children)
+    holders = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):  # level by level, which is a third of the time of one call for each value
+        inside = (holder.values() if isinstance(holder, dict) else holder for holder in holders)
+        holders = [child for children in inside for child in children if isinstance(child, dict | list)]
+        if not holders:
+            return False
+    return bool(holders)
 
 
 def decoded_metadata(event: Event) -> dict | None:
@@ -344,7 +345,7 @@ def decoded_metadata(event: Event) -> dict | None:
         raise Invalid("metadata", "metadata is an object.")
     if is_too_deep(value, DEPTH_AT_MOST - 1):
         raise Invalid("metadata", f"metadata is nested deeper than {DEPTH_AT_MOST} levels.", "too_deep")
-    if _may_hold_nul(raw) and holds_nul(value):
+    if may_hold_nul(raw) and holds_nul(value):
         raise Invalid("metadata", "metadata holds a NUL character.")
     return value
 

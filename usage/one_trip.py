@@ -80,10 +80,10 @@ def store(
         guards="".join(_GUARD.format(guard=guard) for guard in guards),
         no_room=NO_ROOM,
     )
-    return _ask(database, sql)
+    return ask(database, sql)
 
 
-def _ask(database: BaseDatabaseWrapper, sql: str) -> int | None:
+def ask(database: BaseDatabaseWrapper, sql: str) -> int | None:
     """The one value that a compound statement answers with.
 
     Straight from the driver: the cursors of Django and of MySQLdb would double what this costs.

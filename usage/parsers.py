@@ -10,7 +10,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
 from accounts.errors import DomainError
-from usage.events import DEPTH_AT_MOST, holds_nul, is_too_deep
+from usage.events import DEPTH_AT_MOST, holds_nul, is_too_deep, may_hold_nul
 
 BODY_BYTES_AT_MOST = 16 * 1024 * 1024
 JSON = "application/json"
@@ -29,37 +29,37 @@ def sent_as(request: Request, *accepted: str) -> str:
     return media_type
 
 
-def read_body(request: HttpRequest) -> bytes:
+def read_body(request: HttpRequest, at_most: int = BODY_BYTES_AT_MOST) -> bytes:
     """The request's body.
 
     Raises:
-        DomainError: 415 when it has a Content-Encoding, 413 when it is larger than 16 MiB,
-            400 when the client went away in the middle of it.
+        DomainError: 415 when it has a Content-Encoding, 413 when it is larger than `at_most`
+            bytes, 400 when the client went away in the middle of it.
     """
     meta = request.META
     if "HTTP_CONTENT_ENCODING" in meta:
         raise DomainError("unsupported_encoding", "Send the body without a Content-Encoding.", 415)
     length = meta.get("CONTENT_LENGTH") or "0"
     announced = int(length) if re.fullmatch("[0-9]{1,18}", length) else 0
-    if announced > BODY_BYTES_AT_MOST:
-        raise _too_large()
+    if announced > at_most:
+        raise _too_large(at_most)
     # Django bounds its stream by Content-Length, which a chunked body does not have.
     is_chunked = "chunked" in meta.get("HTTP_TRANSFER_ENCODING", "").lower()
     stream = meta["wsgi.input"] if is_chunked and "wsgi.input" in meta else request
     try:
-        body = stream.read(BODY_BYTES_AT_MOST + 1)
+        body = stream.read(at_most + 1)
     except OSError as error:
         raise DomainError("malformed", "The body ended early.") from error
-    if len(body) > BODY_BYTES_AT_MOST:
-        raise _too_large()
+    if len(body) > at_most:
+        raise _too_large(at_most)
     if len(body) < announced:
         # Whole lines of NDJSON may have come: none of them is recorded, so that all can be sent again.
         raise DomainError("malformed", "The body ended early.")
     return body
 
 
-def _too_large() -> DomainError:
-    return DomainError("too_large", f"The body is larger than {BODY_BYTES_AT_MOST} bytes.", 413)
+def _too_large(at_most: int) -> DomainError:
+    return DomainError("too_large", f"The body is larger than {at_most} bytes.", 413)
 
 
 def read_object(request: HttpRequest) -> dict:
@@ -87,7 +87,7 @@ def decode_object(raw: bytes) -> dict:
         raise DomainError("malformed", "The body is a JSON object.")
     if is_too_deep(value, DEPTH_AT_MOST):
         raise _too_deep()
-    if holds_nul(value):
+    if may_hold_nul(raw) and holds_nul(value):
         raise DomainError("malformed", "The body holds a NUL character.")
     return value
 

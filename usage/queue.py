@@ -24,7 +24,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
-from usage import retrying
+from usage import queue_sql, retrying
 from usage.models import Job
 
 Function = Callable[..., Any]
@@ -156,20 +156,17 @@ def enqueue(
     if key is not None and not 0 < len(key) <= KEY_AT_MOST:
         raise ValueError(f"a key has 1 to {KEY_AT_MOST} characters")
     due = run_at or timezone.now()
-    row = Job(name=definition.name, arguments=arguments, key=key, run_at=due)
     if key is None:
-        row.save(force_insert=True)
+        Job(name=definition.name, arguments=arguments, run_at=due).save(force_insert=True)
         return
     # Also where nothing changes, this locks the job that waits: no worker takes it before the caller
     # has committed, and so none does the work without what the caller has changed.
-    targeted = connection.features.supports_update_conflicts_with_target
-    Job.objects.bulk_create(
-        [row],
-        update_conflicts=True,
-        update_fields=["name", "arguments"],
-        unique_fields=["key", "turn"] if targeted else None,
-    )
-    _waiting(key).filter(attempts=0, run_at__gt=due).update(run_at=due)
+    queue_sql.put(connection, *values_of(definition, key, due, arguments))
+
+
+def values_of(definition: Definition, key: str, due: datetime, arguments: dict[str, Any]) -> tuple[Any, ...]:
+    """What `queue_sql` is given for keyed work."""
+    return definition.name, json.dumps(arguments), key, due
 
 
 def check_arguments(definition: Definition, arguments: dict[str, Any]) -> None:
@@ -261,7 +258,7 @@ def go_on(job: Job, again: Again) -> bool:
 
 def fail(job: Job, error: str) -> bool:
     """An attempt has failed: try again after a pause, or never; False when the job was not ours any more."""
-    error = _storable(error)
+    error = storable(error)
     if job.attempts >= DEFINITIONS[job.name].attempts:
         end = {"state": DEAD, "turn": None, "finished_at": timezone.now(), "error": error}
         return bool(retrying.run(lambda: _own(job).update(**end)))
@@ -319,6 +316,6 @@ def pause_after(attempts: int) -> timedelta:
     return longest * random.uniform(0.5, 1)
 
 
-def _storable(error: str) -> str:
+def storable(error: str) -> str:
     """The end of an error's text, without what UTF-8 cannot hold."""
     return error[-ERROR_AT_MOST:].encode("utf-8", "backslashreplace").decode()

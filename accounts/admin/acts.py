@@ -1,15 +1,19 @@
 """Pages that ask before something is done that cannot be undone: revoke, delete, reverse."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
-from django.http import Http404, HttpRequest
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
 
+from accounts import audit
 from accounts.admin.display import page_of
 
 
@@ -44,6 +48,45 @@ def act_page(
     }
     request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "admin/act.html", context, status=200)
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What is done once it is confirmed, and what is said of it.
+
+    Args:
+        do: does it in the transaction that also writes the audit entry; False when somebody else has.
+        action: of the audit entry.
+    """
+
+    do: Callable[[], bool]
+    action: str
+    done: str
+    done_before: str
+
+
+def asked_first(
+    model_admin: ModelAdmin, request: HttpRequest, obj: Any, act: Act, deed: Deed, form: forms.Form
+) -> HttpResponse:
+    """The page that asks for a reason; confirmed, the deed is done and written into the audit trail."""
+    if request.method != "POST" or not form.is_valid():
+        return act_page(model_admin, request, obj, act, form)
+    with transaction.atomic():
+        is_done = deed.do()
+        if is_done:
+            audit.write(
+                deed.action,
+                actor=request.user,  # type: ignore[arg-type]
+                account=getattr(obj, "account", None),
+                subject=str(obj),
+                reason=form.cleaned_data["reason"],
+                request=request,
+            )
+    if is_done:
+        messages.success(request, deed.done)
+    else:
+        messages.warning(request, deed.done_before)
+    return HttpResponseRedirect(page_of(obj))
 
 
 CONFIRMED = "confirmed"

@@ -81,3 +81,8 @@ def linked(obj: models.Model | None, text: object = None) -> str:
 def badge(text: str, tone: str = "plain") -> str:
     """A state in a word and a colour. Tones: good, warn, bad, plain."""
     return format_html('<span class="tg-badge tg-{}">{}</span>', tone, text)
+
+
+def shortened(text: str) -> str:
+    """As much of a text as fits into a list."""
+    return (text if len(text) <= 80 else f"{text[:79]}…") or NONE

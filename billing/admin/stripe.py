@@ -12,8 +12,8 @@ from unfold.decorators import action, display
 from accounts import audit
 from accounts.admin.acts import Act, act_page, known_id, object_or_404
 from accounts.admin.base import TollgateAdmin, ViewOnly
-from accounts.admin.display import NONE, badge, code, linked, moment, moment_column, page_of
-from accounts.admin.fields import OptionalReasonForm, ReasonForm
+from accounts.admin.display import NONE, badge, code, linked, moment_column, page_of
+from accounts.admin.fields import OptionalReasonForm
 from accounts.admin.paging import CappedList
 from accounts.errors import DomainError
 from billing import payments_page
@@ -23,14 +23,12 @@ from billing.models import (
     StripeCustomer,
     StripeDispute,
     StripeEvent,
-    StripeFinding,
     StripeInvoice,
-    StripeNotice,
     StripePrice,
     StripeRefund,
     StripeSubscription,
 )
-from billing.stripe import client, findings, meters, sync, work
+from billing.stripe import client, meters, sync
 
 State = StripeEvent.State
 TONES = {State.WAITING: "warn", State.HANDLED: "good", State.SET_ASIDE: "plain", State.DEAD: "bad"}
@@ -59,141 +57,6 @@ class Mirror(CappedList, ViewOnly, TollgateAdmin):
     def account_link(self, row: Any) -> str:
         holder = row if hasattr(row, "account_id") else row.customer
         return linked(holder.account)
-
-
-@admin.register(StripeEvent)
-class StripeEventAdmin(CappedList, ViewOnly, TollgateAdmin):
-    list_display = ("type_shown", "state_badge", "received", "subject_shown", "attempts", "what_failed")
-    list_display_links = ("type_shown",)
-    list_filter = (("state", ChoicesDropdownFilter),)
-    search_fields = ("=event_id", "=subject", "=object_id", "type__startswith")
-    search_help_text = "Event id, customer, object, or the beginning of its type"
-    ordering = ("-pk",)
-    sortable_by = ()
-    empty_text = "Stripe's events come to /webhooks/stripe/; none has yet."
-    actions_detail = ("replay",)
-    fieldsets = (
-        (None, {"fields": (("type_shown", "state_badge"), ("event_link", "subject_shown"), "note")}),
-        ("When", {"fields": (("made", "received"), ("handled", "attempts"))}),
-        ("What was said", {"fields": (("api_version", "livemode"), "error_shown", "body_shown")}),
-    )
-
-    received = moment_column("received_at", "received", seconds=True)
-    made = moment_column("created_at", "made at Stripe", seconds=True)
-    handled = moment_column("handled_at", "handled", seconds=True)
-
-    @display(description="type")
-    def type_shown(self, event: StripeEvent) -> str:
-        return code(event.type)
-
-    @display(description="state")
-    def state_badge(self, event: StripeEvent) -> str:
-        state = State(event.state)
-        return badge(str(state.label), TONES[state])
-
-    @display(description="event")
-    def event_link(self, event: StripeEvent) -> str:
-        return at_stripe("events", event.event_id)
-
-    @display(description="about")
-    def subject_shown(self, event: StripeEvent) -> str:
-        return code(event.subject)
-
-    @display(description="error")
-    def what_failed(self, event: StripeEvent) -> str:
-        lines = event.error.strip().splitlines()
-        return (lines[-1][:80] if lines else event.note) or NONE
-
-    @display(description="error")
-    def error_shown(self, event: StripeEvent) -> str:
-        return format_html('<pre class="tg-json">{}</pre>', event.error) if event.error else NONE
-
-    @display(description="body")
-    def body_shown(self, event: StripeEvent) -> str:
-        text = json.dumps(json.loads(bytes(event.body)), indent=2, ensure_ascii=False)
-        return format_html('<pre class="tg-json">{}</pre>', text)
-
-    def has_replay_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        if not request.user.has_perm("billing.change_stripeevent"):
-            return False
-        done = StripeEvent.objects.exclude(state=State.WAITING)
-        return object_id is None or done.filter(pk=known_id(object_id)).exists()
-
-    @action(description="Replay", url_path="replay", permissions=["replay"], icon="replay")
-    def replay(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        event: StripeEvent = object_or_404(self, request, object_id)
-        form = OptionalReasonForm(request.POST or None)
-        if request.method == "POST" and form.is_valid():
-            if work.replay(event.pk):
-                _write(request, "stripe_event.replayed", event, form.cleaned_data["reason"])
-                messages.success(request, f"{event} waits again.")
-            else:
-                messages.warning(request, f"{event} waits already.")
-            return HttpResponseRedirect(page_of(event))
-        act = Act(
-            title=f"Replay {event.type}?",
-            text="It makes us look at Stripe once more, and write what is there. Nothing happens twice.",
-            facts=[
-                ("Received", moment(event.received_at, seconds=True)),
-                ("Last error", self.what_failed(event)),
-            ],
-            submit="Replay event",
-        )
-        return act_page(self, request, event, act, form)
-
-
-@admin.register(StripeFinding)
-class StripeFindingAdmin(CappedList, ViewOnly, TollgateAdmin):
-    list_display = ("message", "kind", "account_link", "found", "times", "settled_badge")
-    list_filter = (("kind", ChoicesDropdownFilter), ("settled_at", admin.EmptyFieldListFilter))
-    list_select_related = ("account",)
-    search_fields = ("=name", *ACCOUNT)
-    search_help_text = "Object at Stripe, account or account id"
-    ordering = ("-pk",)
-    sortable_by = ()
-    empty_text = "Nothing differs from Stripe, and everything it says is understood."
-    actions_detail = ("settle",)
-    fields = ("message", ("kind", "account_link"), ("name", "times"), ("found", "last_found"), "ours_shown",
-              "stripes_shown", ("settled", "settled_by"))  # fmt: skip
-
-    found = moment_column("found_at", "found", seconds=True)
-    last_found = moment_column("last_found_at", "last found", seconds=True)
-    settled = moment_column("settled_at", "settled", seconds=True)
-
-    @display(description="account")
-    def account_link(self, row: StripeFinding) -> str:
-        return linked(row.account) if row.account else NONE
-
-    @display(description="state")
-    def settled_badge(self, row: StripeFinding) -> str:
-        return badge("settled", "good") if row.settled_at else badge("open", "bad")
-
-    @display(description="here")
-    def ours_shown(self, row: StripeFinding) -> str:
-        return _json(row.ours)
-
-    @display(description="at Stripe")
-    def stripes_shown(self, row: StripeFinding) -> str:
-        return _json(row.stripes)
-
-    def has_settle_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        if not request.user.has_perm("billing.change_stripefinding"):
-            return False
-        still_open = StripeFinding.objects.filter(settled_at=None)
-        return object_id is None or still_open.filter(pk=known_id(object_id)).exists()
-
-    @action(description="Settle", url_path="settle", permissions=["settle"], icon="done")
-    def settle(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row: StripeFinding = object_or_404(self, request, object_id)
-        form = ReasonForm(request.POST or None)
-        if request.method == "POST" and form.is_valid():
-            findings.settle(row.kind, row.name, request.user.email)  # type: ignore[union-attr]
-            _write(request, "stripe_finding.settled", row, form.cleaned_data["reason"])
-            messages.success(request, "The finding is settled.")
-            return HttpResponseRedirect(page_of(row))
-        text = "It is not listed as open any more. When it is found again, it comes back."
-        act = Act("Settle this finding?", text, "Settle", [("What", row.message)])
-        return act_page(self, request, row, act, form)
 
 
 @admin.register(StripeCustomer)
@@ -365,17 +228,6 @@ class StripeCheckoutAdmin(Mirror):
     @display(description="state")
     def state_shown(self, row: StripeCheckout) -> str:
         return badge(row.status or "not made yet", "good" if row.status == "complete" else "plain")
-
-
-@admin.register(StripeNotice)
-class StripeNoticeAdmin(Mirror):
-    list_display = ("kind", "account_link", "object_id", "made", "sent")
-    list_select_related = ("account",)
-    search_fields = ("=object_id", *ACCOUNT)
-    search_help_text = "Object, account or account id"
-    fields = (("kind", "account_link"), "object_id", ("made", "sent"))
-    made = moment_column("created_at", "made", seconds=True)
-    sent = moment_column("sent_at", "sent", seconds=True)
 
 
 @admin.register(MeterEvent)

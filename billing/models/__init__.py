@@ -2,6 +2,7 @@
 
 from billing.models.charges import BilledPeriod, OverageTier
 from billing.models.meter_events import MeterEvent
+from billing.models.notices import StripeNotice
 from billing.models.plans import Plan, PlanChange, PlanLimit, Subscription
 from billing.models.stripe import (
     StripeCheckout,
@@ -10,7 +11,6 @@ from billing.models.stripe import (
     StripeEvent,
     StripeFinding,
     StripeInvoice,
-    StripeNotice,
     StripePrice,
     StripeRefund,
     StripeSubscription,

@@ -5,6 +5,8 @@ with what was fetched under the customer's lock (product.md, rule 12). Amounts a
 currency's smallest unit, as Stripe has them.
 """
 
+import zlib
+
 from django.db import models
 from django.utils import timezone
 
@@ -40,23 +42,36 @@ class StripeEvent(models.Model):
     subject = stripe_id()
     created_at = models.DateTimeField("made at Stripe")
     received_at = models.DateTimeField(default=timezone.now)
-    body = models.BinaryField(help_text="As it was signed; without personal data once it is old.")
+    body = models.BinaryField(help_text="As it was signed, compressed; without personal data once it is old.")
     state = models.SmallIntegerField(choices=State, default=State.WAITING)
     attempts = models.PositiveIntegerField(default=0)
+    next_try_at = models.DateTimeField(null=True, help_text="Empty: at once.")
     error = models.TextField(blank=True, default="", help_text="Of the last attempt that failed.")
     note = models.CharField(max_length=300, blank=True, default="", help_text="What was odd about it.")
     handled_at = models.DateTimeField(null=True)
-    is_redacted = models.BooleanField(default=False, editable=False)
+    redacted_at = models.DateTimeField(null=True, help_text="When personal data was taken out of the body.")
 
     class Meta:
         ordering = ("-id",)
+        verbose_name = "Stripe event"
         indexes = (
             models.Index(fields=("subject", "state"), name="billing_event_subject"),
             models.Index(fields=("state", "received_at"), name="billing_event_state"),
+            models.Index(fields=("redacted_at", "received_at"), name="billing_event_redacted"),
         )
 
     def __str__(self) -> str:
         return f"{self.type} {self.event_id}"
+
+    @property
+    def raw(self) -> bytes:
+        """The body as it was signed, or as it was redacted.
+
+        Raises:
+            zlib.error: it is damaged.
+        """
+        body = bytes(self.body)
+        return body if body.startswith(b"{") else zlib.decompress(body)
 
 
 class StripeCustomer(models.Model):
@@ -297,21 +312,3 @@ class StripeFinding(models.Model):
 
     def __str__(self) -> str:
         return self.message
-
-
-class StripeNotice(models.Model):
-    """A mail that something at Stripe gave rise to: `once` is unique, so that nobody gets it twice."""
-
-    account = models.ForeignKey(Account, models.CASCADE, related_name="+")
-    once = ExactCharField(max_length=300, unique=True)
-    kind = models.CharField(max_length=40)
-    object_id = stripe_id()
-    created_at = models.DateTimeField(default=timezone.now)
-    sent_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        ordering = ("-id",)
-        verbose_name = "Stripe notice"
-
-    def __str__(self) -> str:
-        return f"{self.kind} to {self.account}"

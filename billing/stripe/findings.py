@@ -53,6 +53,12 @@ def settle(kind: str, name: str, by: str) -> None:
     )
 
 
-def open_count() -> int:
-    """How many findings nobody has settled."""
-    return StripeFinding.objects.filter(settled_at=None).count()
+def settle_one(finding_id: int, by: str) -> bool:
+    """Somebody has seen to a finding; False when it was settled before."""
+    still_open = StripeFinding.objects.filter(pk=finding_id, settled_at=None)
+    return bool(still_open.update(open_as=None, settled_at=timezone.now(), settled_by=by))
+
+
+def open_ones() -> int:
+    """How many wait for somebody; no more are counted than anybody would read."""
+    return StripeFinding.objects.filter(settled_at=None)[:1_000].count()

@@ -5,9 +5,8 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from billing.stripe import leaving, meters, notices, reconcile, sync, work
+from billing.stripe import leaving, meters, notices, reconcile, redaction, storing, sync, work
 from billing.stripe.client import StripeAway, is_configured
-from billing.stripe.inbox import WORK_JOB
 from billing.stripe.reconcile import Report
 from usage.queue import Again, job, scheduled
 
@@ -22,13 +21,34 @@ def _later(error: Exception, **arguments: object) -> Again:
     return Again(pause=timedelta(seconds=random.uniform(*AWAY_PAUSE_S)), **arguments)
 
 
-@job(WORK_JOB)
+@job(storing.WORK_JOB)
 def handle_events(subject: str) -> Again | None:
-    """Handle the events of one subject."""
-    try:
-        return Again(subject=subject) if work.handle(subject) else None
-    except (sync.Busy, StripeAway) as error:
-        return _later(error, subject=subject)
+    """Handle what waits of a customer, or of an object that has none.
+
+    Its key names the subject: it never runs twice at once, and whoever stores an event
+    while it runs queues its next turn.
+    """
+    return work.work(subject)
+
+
+@scheduled(every=timedelta(minutes=5), at=timedelta(seconds=50))
+@job("billing.sweep_stripe_events")
+def sweep_events() -> None:
+    """Queue again the work of events whose jobs are gone."""
+    work.sweep()
+
+
+@scheduled(every=timedelta(hours=1), at=timedelta(minutes=23))
+@job("billing.redact_stripe_events")
+def redact_events() -> Again | None:
+    """Take personal data out of events that are old."""
+    return Again() if redaction.redact_some() == redaction.AT_ONCE else None
+
+
+@job(notices.MAIL_JOB)
+def mail_notice(notice_id: int) -> None:
+    """Send one mail because of something at Stripe."""
+    notices.send(notice_id)
 
 
 @job(sync.SYNC_JOB)
@@ -51,30 +71,8 @@ def leave(customer_id: str, session_ids: list[str]) -> Again | None:
     return None
 
 
-@job(notices.MAIL_JOB)
-def send_notice(notice_id: int) -> None:
-    """Send a mail about something at Stripe."""
-    notices.send(notice_id)
-
-
-@scheduled(every=timedelta(minutes=10), at=timedelta(seconds=50))
-@job("billing.stripe_sweep")
-def sweep_events() -> Again | None:
-    """Queue again the events whose jobs are gone."""
-    if not is_configured():
-        return None
-    return Again() if work.sweep() == work.AT_ONCE else None
-
-
-@scheduled(every=timedelta(hours=24), at=timedelta(hours=3, minutes=40))
-@job("billing.stripe_redact")
-def redact_events() -> Again | None:
-    """Take personal data out of old events."""
-    return Again() if work.redact() == work.AT_ONCE else None
-
-
-@scheduled(every=timedelta(hours=1), at=timedelta(minutes=23))
-@job("billing.stripe_undelivered")
+@scheduled(every=timedelta(hours=1), at=timedelta(minutes=33))
+@job("billing.fetch_undelivered_stripe_events")
 def fetch_undelivered() -> Again | None:
     """Ask Stripe for events that it could not deliver."""
     if not is_configured():
@@ -87,7 +85,7 @@ def fetch_undelivered() -> Again | None:
 
 
 @scheduled(every=timedelta(hours=24), at=timedelta(hours=2, minutes=20))
-@job("billing.stripe_compare")
+@job("billing.compare_with_stripe")
 def compare_customers(after: int = 0) -> Again | None:
     """Hold what stands here against Stripe, customer by customer."""
     if not is_configured():
@@ -103,7 +101,7 @@ def compare_customers(after: int = 0) -> Again | None:
 
 
 @scheduled(every=timedelta(minutes=5), at=timedelta(seconds=55))
-@job("billing.stripe_meters")
+@job("billing.report_overage")
 def report_overage(after: int = 0) -> Again | None:
     """Queue what was used beyond the plans' included quantities, and send it."""
     if not is_configured():
@@ -121,7 +119,7 @@ def report_overage(after: int = 0) -> Again | None:
 
 
 @scheduled(every=timedelta(hours=24), at=timedelta(hours=4, minutes=30))
-@job("billing.stripe_compare_meters")
+@job("billing.compare_overage")
 def compare_meters() -> Again | None:
     """Hold the overage that was sent against Stripe's summaries."""
     if not is_configured():

@@ -1,18 +1,23 @@
-"""What an event makes us look at. Looks add up, so that a burst of events costs one fetch."""
+"""What an event makes us look at, besides the customer and its subscriptions, which are always fetched."""
 
 from dataclasses import dataclass, fields
 
-NOTHING: frozenset[str] = frozenset()
+Ids = frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Ids of objects of one customer to fetch besides the customer and its subscriptions."""
+    """Ids of Stripe's objects to fetch. `+` joins two, so that a burst of events costs one fetch of each.
 
-    invoices: frozenset[str] = NOTHING
-    charges: frozenset[str] = NOTHING
-    disputes: frozenset[str] = NOTHING
-    sessions: frozenset[str] = NOTHING
+    The ids come from events that were read before the fetch: what is stored later is looked at later.
+    """
+
+    invoices: Ids = frozenset()
+    charges: Ids = frozenset()
+    refunds: Ids = frozenset()
+    disputes: Ids = frozenset()
+    sessions: Ids = frozenset()
+    subscriptions: Ids = frozenset()
 
     def __add__(self, other: "Look") -> "Look":
-        return Look(*(getattr(self, f.name) | getattr(other, f.name) for f in fields(Look)))
+        return Look(**{f.name: getattr(self, f.name) | getattr(other, f.name) for f in fields(self)})

@@ -1,65 +1,105 @@
-"""Mails to an account's owners that something at Stripe gives rise to: each once."""
+"""Mails to an account's owners because of something at Stripe: each once, whatever is delivered how often.
+
+What they say is read from what was fetched, not from the event, and again when they are sent.
+"""
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts import deletion, mail
+from accounts.models import Account
 from billing.models import StripeInvoice, StripeNotice, StripeSubscription
-from billing.stripe.handlers import Notice
-from usage import formatting
-from usage.queue import enqueue
+from usage import formatting, queue
 
-MAIL_JOB = "billing.stripe_notice"
+Kind = StripeNotice.Kind
+MAIL_JOB = "billing.mail_stripe_notice"
 
 
-def queue(notice: Notice) -> None:
-    """Queue a mail, unless it was queued before or its object is not known here."""
-    found = _object(notice.kind, notice.object_id)
-    if found is None:
-        return
-    if isinstance(found, StripeInvoice):
+def trial_ends(subscription_id: str) -> None:
+    """Tell that a trial ends soon: once for each of its ends, since it may be prolonged."""
+    found = _subscriptions(subscription_id).first()
+    if found is not None and found.trial_end is not None:
+        end = f"{found.trial_end.timestamp():.0f}"
+        _tell(found.customer.account, Kind.TRIAL_ENDS, subscription_id, end)
+
+
+def action_needed(invoice_id: str) -> None:
+    """Tell that a bank wants a payment to be confirmed: once for an invoice."""
+    found = _invoices(invoice_id).first()
+    if found is not None:
         StripeInvoice.objects.filter(pk=found.pk, status="open").update(needs_action=True)
+        _tell(found.customer.account, Kind.ACTION_NEEDED, invoice_id)
+
+
+def _subscriptions(subscription_id: str) -> QuerySet[StripeSubscription]:
+    """The subscription, while it is on trial."""
+    known = StripeSubscription.objects.select_related("customer__account", "plan")
+    return known.filter(subscription_id=subscription_id, status="trialing")
+
+
+def _invoices(invoice_id: str) -> QuerySet[StripeInvoice]:
+    """The invoice, while it can be paid."""
+    known = StripeInvoice.objects.select_related("customer__account")
+    return known.filter(invoice_id=invoice_id, status="open").exclude(hosted_url="")
+
+
+def _tell(account: Account, kind: Kind, about: str, which: str = "") -> None:
+    name = ":".join(part for part in (kind, about, which) if part)
     try:
         with transaction.atomic():
-            row = StripeNotice.objects.create(
-                account=found.customer.account, once=notice.once, kind=notice.kind, object_id=notice.object_id
-            )
-            enqueue(MAIL_JOB, key=f"stripe.notice:{row.pk}", notice_id=row.pk)
+            notice = StripeNotice.objects.create(account=account, kind=kind, about=about, name=name)
+            queue.enqueue(MAIL_JOB, key=f"{MAIL_JOB}:{notice.pk}", notice_id=notice.pk)
     except IntegrityError:
-        return
-
-
-def _object(kind: str, object_id: str) -> StripeInvoice | StripeSubscription | None:
-    if kind == "trial_will_end":
-        subscriptions = StripeSubscription.objects.select_related("customer__account", "plan")
-        return subscriptions.filter(subscription_id=object_id).first()
-    invoices = StripeInvoice.objects.select_related("customer__account")
-    return invoices.filter(invoice_id=object_id).first()
+        if not StripeNotice.objects.filter(name=name).exists():
+            raise
 
 
 def send(notice_id: int) -> None:
-    """Send a queued mail, if what it is about is still so."""
+    """Send one mail, unless it was sent or there is no reason any more.
+
+    Raises:
+        OSError: the mail server does not take it.
+    """
     notice = StripeNotice.objects.select_related("account").filter(pk=notice_id, sent_at=None).first()
-    found = _object(notice.kind, notice.object_id) if notice else None
-    if notice is None or found is None:
+    if notice is None:
+        return
+    SENDERS[Kind(notice.kind)](notice)
+    StripeNotice.objects.filter(pk=notice.pk).update(sent_at=timezone.now())
+
+
+def _send_trial_ends(notice: StripeNotice) -> None:
+    found = _subscriptions(notice.about).first()
+    if found is None or found.trial_end is None or found.trial_end <= timezone.now():
         return
     account = notice.account
-    if isinstance(found, StripeSubscription):
-        if found.status != "trialing" or found.trial_end is None:
-            return
-        day = formatting.day(found.trial_end.astimezone(account.zone).date())
-        plan = found.plan.name if found.plan else "your plan"
-        subject = f"Your trial of {plan} ends on {day}"
-        context = {
-            "day": day,
-            "plan": plan,
-            "link": f"{settings.BASE_URL}/upgrade/?account={account.public_id}",
-        }
-    else:
-        if found.status != "open" or not found.hosted_url:
-            return
-        subject = "Your bank asks you to confirm a payment"
-        context = {"link": found.hosted_url, "number": found.number}
-    mail.send(notice.kind, subject, deletion.owners_of(account), account=account, **context)
-    StripeNotice.objects.filter(pk=notice.pk).update(sent_at=timezone.now())
+    day = formatting.day(found.trial_end.astimezone(account.zone).date())
+    mail.send(
+        "trial_ends",
+        f"The trial of {account.name} ends on {day}",
+        deletion.owners_of(account),
+        account=account,
+        plan=found.plan,
+        day=day,
+        link=f"{settings.BASE_URL}{reverse('upgrade')}?account={account.public_id}",
+    )
+
+
+def _send_action_needed(notice: StripeNotice) -> None:
+    found = _invoices(notice.about).first()
+    if found is None:
+        return
+    account = notice.account
+    mail.send(
+        "payment_action",
+        f"A payment for {account.name} waits for your confirmation",
+        deletion.owners_of(account),
+        account=account,
+        number=found.number,
+        link=found.hosted_url,
+    )
+
+
+SENDERS = {Kind.TRIAL_ENDS: _send_trial_ends, Kind.ACTION_NEEDED: _send_action_needed}

@@ -24,11 +24,8 @@ def fetch_undelivered(now: datetime) -> int:
     since = int((now - LOOKED_BACK).timestamp())
     new = 0
     for event in client.listed("events", delivery_success=False, created={"gte": since}):
-        try:
-            told = inbox.read(event)
-        except inbox.Refused:
-            continue
-        new += inbox.store(told, json.dumps(event, default=str).encode())
+        body = json.dumps(event, default=str).encode()
+        new += inbox.take_in(inbox.event_of(event, body))
     return new
 
 

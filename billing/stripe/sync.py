@@ -52,7 +52,7 @@ class UnknownCustomer(DomainError):
     """A customer at Stripe that belongs to no account here."""
 
     def __init__(self, customer_id: str) -> None:
-        super().__init__("unknown_customer", f"{customer_id} belongs to no account here.", 404)
+        super().__init__("unknown_customer", f"No account has the customer {customer_id}.", 404)
 
 
 @dataclass(slots=True)
@@ -181,6 +181,8 @@ def fetch(customer_id: str, look: Look) -> Fetched:
         found.invoices[invoice_id] = _invoice(invoice_id)
     for charge_id in sorted(look.charges):
         found.refunds += client.listed("refunds", charge=charge_id)
+    for refund_id in sorted(look.refunds):
+        found.refunds.append(client.retrieve("refunds", refund_id))
     for dispute_id in sorted(look.disputes):
         found.disputes.append(client.retrieve("disputes", dispute_id))
     for session_id in sorted(look.sessions):

@@ -1,198 +1,220 @@
-"""Handling what the inbox holds: all events that wait for one subject, with one fetch.
+"""Handling what the inbox holds: all that waits of one subject together, so that a burst costs one fetch.
 
-Events are read first and marked last: one that comes meanwhile waits for its own turn, since
-its subject's job is queued again with it. What fails is counted on each event, and after
-enough tries the event is dead: visible in the admin, and brought back from there.
+An event fails by itself: one that cannot be handled is tried again, with longer and longer
+pauses, and in the end is dead, where staff see it; the others go on meanwhile.
 """
 
-import json
+import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Any
 
-from django.db import transaction
-from django.db.models import F
+import msgspec
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.errors import DomainError
 from billing.models import StripeEvent, StripeFinding
-from billing.stripe import client, findings, handlers, notices, prices, sync
-from billing.stripe.handlers import Work
-from billing.stripe.inbox import queue_work
+from billing.stripe import client, findings, handlers, inbox, storing, sync
+from billing.stripe.handlers import Task, Told
 from billing.stripe.looks import Look
-from billing.stripe.periods import id_of
+from billing.stripe.whose import customer_of
+from usage import queue, retrying
+from usage.queue import Again
 
+logger = logging.getLogger("tollgate.stripe")
 State = StripeEvent.State
-Kind = StripeFinding.Kind
+
+AT_ONCE = 500  # events of one subject that are handled together
 ATTEMPTS = 8
-AT_ONCE = 500
-ERROR_AT_MOST = 4_000
-NOT_ITS_FAULT = (sync.Busy, client.StripeAway)
-BY_CHARGE = "charge:"
-REDACTED_AFTER = timedelta(days=30)
+PATIENCE = timedelta(days=1)  # with Stripe itself: while it is away, no event is at fault
+AWAY_PAUSE = timedelta(minutes=5)  # at most, so that an outage's events are handled soon after its end
+BUSY_PAUSE = timedelta(seconds=1)
+SWEPT_AFTER = timedelta(minutes=5)
+SWEPT_AT_ONCE = 500
 
 
-class StillFailing(Exception):
-    """Some events of a subject are to be tried again."""
+def work(subject: str) -> Again | None:
+    """Handle the events of a subject that are due; says when to come again, if some still wait.
 
-
-def handle(subject: str) -> bool:
-    """Handle the events that wait for a subject; True when there are more of them.
-
-    Raises:
-        Busy, StripeAway: it could not be tried; that is no event's fault, and is not counted.
-        StillFailing: some events failed, and are to be tried again.
+    Those that are stored from now on are not looked at: each has queued the next turn.
     """
-    events = list(StripeEvent.objects.filter(subject=subject, state=State.WAITING).order_by("id")[:AT_ONCE])
-    if not events:
-        return False
-    todo = [event for event in events if not _set_aside(event)]
     try:
-        _do(todo)
-    except NOT_ITS_FAULT:
-        raise
-    except Exception:
-        # One of them may be what fails: each by itself, so that it holds up none of the others.
-        failed = [error for event in todo if (error := _alone(event)) is not None]
-        if any(failed):
-            raise StillFailing(f"{len(failed)} events of {subject} failed: {failed[0]}") from None
-    return len(events) == AT_ONCE
+        _work_on(_due(subject))
+    except sync.Busy:  # somebody else fetches this customer, perhaps what was so before these events
+        return Again(pause=BUSY_PAUSE, subject=subject)
+    return _next_turn(subject)
 
 
-def _alone(event: StripeEvent) -> str | None:
-    """Handle one event; its error when that failed and is worth another try, else None."""
+def _waiting(subject: str) -> QuerySet[StripeEvent]:
+    return StripeEvent.objects.filter(subject=subject, state=State.WAITING)
+
+
+def _due(subject: str) -> list[StripeEvent]:
+    due = Q(next_try_at=None) | Q(next_try_at__lte=timezone.now())
+    return list(_waiting(subject).filter(due).order_by("pk")[:AT_ONCE])
+
+
+def _next_turn(subject: str) -> Again | None:
+    left = list(_waiting(subject).values_list("next_try_at", flat=True))
+    if not left:
+        return None
+    now = timezone.now()
+    first = min(at or now for at in left)
+    return Again(pause=max(first - now, timedelta(0)), subject=subject)
+
+
+def _work_on(events: list[StripeEvent]) -> None:
+    ours = [event for event in events if not _set_aside(event)]
+    if not ours:
+        return
     try:
-        _do([event])
-    except NOT_ITS_FAULT:
-        raise
+        _handle(ours)
     except Exception as error:
-        return _failed(event, error)
-    return None
+        _let_pass(error)
+        if len(ours) == 1 or isinstance(error, client.StripeAway):
+            _failed(ours, error)
+        else:
+            _one_by_one(ours)
 
 
-def _failed(event: StripeEvent, error: Exception) -> str | None:
-    told = error.message if isinstance(error, DomainError) else "".join(traceback.format_exception(error))
-    ours = StripeEvent.objects.filter(pk=event.pk, state=State.WAITING)
-    ours.update(attempts=F("attempts") + 1, error=told[-ERROR_AT_MOST:])
-    dead = ours.filter(attempts__gte=ATTEMPTS).update(state=State.DEAD, handled_at=timezone.now())
-    return None if dead else told.strip().splitlines()[-1]
+def _one_by_one(events: Sequence[StripeEvent]) -> None:
+    """One of them cannot be handled: find out which, and let the others through."""
+    for event in events:
+        try:
+            _handle([event])
+        except Exception as error:
+            _let_pass(error)
+            _failed([event], error)
+
+
+def _let_pass(error: Exception) -> None:
+    """Raise again what is no event's fault: the lock is held, or the database cannot be used."""
+    away = isinstance(error, DomainError) and error.error == retrying.away().error
+    if away or isinstance(error, sync.Busy) or retrying.is_transient(error) or retrying.is_away(error):
+        raise error
 
 
 def _set_aside(event: StripeEvent) -> bool:
-    """Keep an event of the other mode without doing anything; report it, and other versions."""
-    if event.livemode != client.is_live() and client.is_configured():
-        mode = "live" if event.livemode else "test"
-        message = (
-            f"Events of {mode} mode arrive, and the key is of the other mode. They are kept and not handled."
-        )
-        findings.report(Kind.OTHER_MODE, mode, message)
-        _mark([event], State.SET_ASIDE, f"of {mode} mode, unlike the key")
-        return True
-    if event.api_version and event.api_version != client.API_VERSION:
-        message = f"Events arrive in version {event.api_version}; set the endpoint to {client.API_VERSION}."
-        findings.report(Kind.OTHER_VERSION, event.api_version, message)
-    return False
-
-
-def object_of(event: StripeEvent) -> dict[str, Any]:
-    """The object in a stored event; a thin event's is named only."""
-    body = json.loads(bytes(event.body))
-    data = body.get("data") or {}
-    found = data.get("object") if isinstance(data, dict) else None
-    return found if isinstance(found, dict) else body.get("related_object") or {}
-
-
-def _do(events: Sequence[StripeEvent]) -> None:
-    """Look at everything that some events name, once, and mark them."""
-    if not events:
-        return
-    all_work, unknown, known = Work(), [], []
-    for event in events:
-        work = handlers.work_of(event.type, object_of(event))
-        if work is None:
-            unknown.append(event)
-        else:
-            known.append(event)
-            all_work += work
-    if known:
-        carry_out(all_work)
-    _mark(known, State.HANDLED)
-    _mark(unknown, State.HANDLED, "nothing to do for its type")
-
-
-def carry_out(work: Work) -> None:
-    """Fetch and write what is named."""
-    for price_id in sorted(work.prices):
-        prices.refresh_price(price_id)
-    for product_id in sorted(work.products):
-        prices.refresh_product(product_id)
-    looks: dict[str, Look] = {}
-    for name, look in work.customers.items():
-        customer_id = _customer_of_charge(name) if name.startswith(BY_CHARGE) else name
-        if customer_id:
-            looks[customer_id] = looks.get(customer_id, Look()) + look
-    for customer_id, look in sorted(looks.items()):
-        sync.sync_customer(customer_id, look)
-    for notice in work.notices:
-        notices.queue(notice)
-    if work.meter_problem:
-        findings.report(
-            Kind.METERS, work.meter_problem, "Stripe could not take some metered usage; see its meters."
-        )
-
-
-def _customer_of_charge(name: str) -> str:
-    """Whose charge it is: refunds and disputes name the charge only."""
-    charge_id = name.removeprefix(BY_CHARGE)
-    return id_of(client.retrieve("charges", charge_id).get("customer"))
-
-
-def _mark(events: Sequence[StripeEvent], state: int, note: str = "") -> None:
-    ids = [event.pk for event in events]
-    waiting = StripeEvent.objects.filter(pk__in=ids, state=State.WAITING)
-    waiting.update(state=state, note=note, error="", handled_at=timezone.now())
-
-
-def replay(event_id: int) -> bool:
-    """Let an event be handled once more, from what is stored; False when it waits already."""
-    with transaction.atomic():
-        again = StripeEvent.objects.filter(pk=event_id).exclude(state=State.WAITING)
-        if not again.update(state=State.WAITING, attempts=0, error="", note="", handled_at=None):
-            return False
-        queue_work(StripeEvent.objects.values_list("subject", flat=True).get(pk=event_id))
+    """Whether an event is not for this installation: kept, reported, and not handled."""
+    if not client.is_configured():
+        note = "This installation has no Stripe key."
+    elif event.livemode != client.is_live():
+        sent, ours = ("live", "test") if event.livemode else ("test", "live")
+        note = f"An event of {sent} mode, and the key is of {ours} mode."
+        findings.report(StripeFinding.Kind.OTHER_MODE, sent, f"{note} The first was {event.event_id}.")
+    else:
+        return False
+    _mark([event.pk], State.SET_ASIDE, note)
     return True
 
 
-def sweep(at_most: int = AT_ONCE) -> int:
-    """Queue the subjects of events that wait although nobody is at them; how many."""
-    late = timezone.now() - timedelta(minutes=10)
-    waiting = StripeEvent.objects.filter(state=State.WAITING, received_at__lt=late).order_by("received_at")
-    subjects = set(waiting.values_list("subject", flat=True)[:at_most])
-    for subject in sorted(subjects):
-        queue_work(subject)
-    return len(subjects)
-
-
-KEPT = ("id", "object", "customer", "charge", "subscription", "parent", "trial_end", "amount_refunded")
-
-
-def redact(at_most: int = AT_ONCE) -> int:
-    """Take personal data out of events that were handled long ago; how many. They can still be replayed."""
-    old = timezone.now() - REDACTED_AFTER
-    done = StripeEvent.objects.filter(state__in=(State.HANDLED, State.SET_ASIDE), received_at__lt=old)
-    events = list(done.filter(is_redacted=False).order_by("received_at")[:at_most])
+def _handle(events: Sequence[StripeEvent]) -> None:
+    """Look at everything that these events name, then do what else they ask for, each once."""
+    looks: dict[str, Look] = {}
+    steps: set[handlers.Step] = set()
+    notes: dict[str, list[int]] = {}
     for event in events:
-        found = object_of(event)
-        kept = {
-            "id": event.event_id,
-            "type": event.type,
-            "data": {"object": {name: found[name] for name in KEPT if name in found}},
-        }
-        StripeEvent.objects.filter(pk=event.pk).update(body=json.dumps(kept).encode(), is_redacted=True)
-    return len(events)
+        told = told_by(event)
+        task = handlers.task_of(told)
+        customer = customer_of(told.thing) if task.look is not None else ""
+        if task.look is not None and customer:
+            looks[customer] = looks.get(customer, Look()) + task.look
+        if customer or task.look is None:
+            steps |= task.then
+        notes.setdefault(_note(event, task, customer), []).append(event.pk)
+    for customer in sorted(looks):
+        sync.sync_customer(customer, looks[customer])
+    for function, about in sorted(steps, key=lambda step: (step[0].__qualname__, step[1])):
+        function(about)
+    for event in events:
+        _report_version(event)
+    for note, ids in notes.items():
+        _mark(ids, State.HANDLED, note)
 
 
-def dead_count() -> int:
-    """How many events have failed for good."""
-    return StripeEvent.objects.filter(state=State.DEAD).count()
+def told_by(event: StripeEvent) -> Told:
+    """An event as its handler reads it."""
+    thing = inbox.thing_in(msgspec.json.decode(event.raw))
+    return Told(event.event_id, event.type, thing, event.object_id)
+
+
+def _note(event: StripeEvent, task: Task, customer: str) -> str:
+    notes = [task.note]
+    if task.look is not None and not customer:
+        notes.append("It names no customer.")
+    if _is_of_other_version(event):
+        notes.append(f"Of API version {event.api_version}.")
+    return " ".join(note for note in notes if note)
+
+
+def _is_of_other_version(event: StripeEvent) -> bool:
+    return event.api_version not in ("", client.API_VERSION)
+
+
+def _report_version(event: StripeEvent) -> None:
+    """An event of another API version is handled all the same: only ids are read from it."""
+    if _is_of_other_version(event):
+        findings.report(
+            StripeFinding.Kind.OTHER_VERSION,
+            event.api_version,
+            f"Stripe's events are of API version {event.api_version}, and this installation speaks"
+            f" {client.API_VERSION}. Make the webhook endpoint anew with this version.",
+        )
+
+
+def _mark(ids: Iterable[int], state: State, note: str) -> None:
+    """Exactly these are done: what was stored meanwhile waits."""
+    StripeEvent.objects.filter(pk__in=list(ids), state=State.WAITING).update(
+        state=state, note=note[:300], error="", next_try_at=None, handled_at=timezone.now()
+    )
+
+
+def _failed(events: Sequence[StripeEvent], error: Exception) -> None:
+    """Write down that an attempt has failed, and when the next one is, if there is one."""
+    text = queue.storable("".join(traceback.format_exception(error)))
+    is_away = isinstance(error, client.StripeAway)
+    now = timezone.now()
+    pauses: dict[int, timedelta] = {}  # one for all of an age, so that they come back together
+    for event in events:
+        attempts = event.attempts + 1
+        is_over = attempts >= ATTEMPTS and not (is_away and now - event.received_at < PATIENCE)
+        pause = pauses.setdefault(attempts, queue.pause_after(attempts))
+        log = logger.error if is_over else logger.warning
+        log("%s failed (attempt %s): %r", event, attempts, error)
+        StripeEvent.objects.filter(pk=event.pk, state=State.WAITING).update(
+            attempts=attempts,
+            error=text,
+            state=State.DEAD if is_over else State.WAITING,
+            next_try_at=None if is_over else now + (min(pause, AWAY_PAUSE) if is_away else pause),
+        )
+
+
+def replay(event_id: int) -> bool:
+    """Let an event be handled anew, from what is stored; False when it waits already."""
+    event = StripeEvent.objects.filter(pk=event_id).exclude(state=State.WAITING)
+    subject = event.values_list("subject", flat=True).first()
+    if subject is None:
+        return False
+    values = {"attempts": 0, "next_try_at": None, "error": "", "note": "", "handled_at": None}
+    if not event.update(state=State.WAITING, **values):
+        return False
+    storing.queue_work(subject)
+    return True
+
+
+def sweep() -> bool:
+    """Queue again the work of events whose job is gone; True when there may be more."""
+    before = timezone.now() - SWEPT_AFTER
+    forgotten = StripeEvent.objects.filter(state=State.WAITING, received_at__lt=before).filter(
+        Q(next_try_at=None) | Q(next_try_at__lt=before)
+    )
+    subjects = list(forgotten.order_by().values_list("subject", flat=True).distinct()[:SWEPT_AT_ONCE])
+    for subject in subjects:
+        storing.queue_work(subject)
+    return len(subjects) == SWEPT_AT_ONCE
+
+
+def dead() -> int:
+    """How many events failed for good; no more are counted than anybody would read."""
+    return StripeEvent.objects.filter(state=State.DEAD)[:1_000].count()

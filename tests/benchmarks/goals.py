@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tests.benchmarks import contestants as c
 from tests.benchmarks import guarded as g
 from tests.benchmarks import reading as r
+from tests.benchmarks import webhooks as w
 from tests.benchmarks.races import Finding
 
 Runs = dict[type[c.Contestant], list[c.Measurement]]
@@ -67,6 +68,8 @@ GOALS = (
     Goal(11, r.CurrentOfMany, r.CurrentOfFew, 1.3, 1.1, time=True),
     Goal(11, r.CurrentOfMany, r.CurrentOfFew, cpu=True),
     Goal(11, r.PollOfMany, r.PollOfFew, time=True),
+    Goal(14, w.Webhook, w.EmptyView, 2.0, 1.5, time=True),
+    Goal(14, w.Webhook, w.EmptyView, cpu=True),
 )
 # How many thousands of events or requests one round has.
 THOUSANDS: dict[type[c.Contestant], float] = {
@@ -89,6 +92,8 @@ THOUSANDS: dict[type[c.Contestant], float] = {
     r.CurrentOfFew: 0.096,
     r.PollOfMany: 0.16,
     r.PollOfFew: 0.16,
+    w.Webhook: 1.2,
+    w.EmptyView: 1.2,
 }
 WIDTHS = "{:<5}{:<42}{:<38}{:>7} {:>7} {:>7}  {:>6} {:>7}  {}"
 

@@ -5,7 +5,9 @@ from decimal import Decimal
 
 from django.db import transaction
 from django.db.models import F, Sum
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import serializers
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import JSONRenderer
@@ -29,6 +31,12 @@ class Bare(APIView):
 
     def post(self, request: Request) -> Response:
         return Response({"ok": True}, status=201)
+
+
+@csrf_exempt
+def empty(request: HttpRequest) -> HttpResponse:
+    """Answers, and does nothing else, without DRF."""
+    return HttpResponse("ok\n", content_type="text/plain")
 
 
 @metered("api_call", hold=False)

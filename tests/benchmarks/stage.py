@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKERS = 2
 THREADS = 4  # of each worker
 START_SECONDS = 60
+WEBHOOK_SECRET = f"whsec_{secrets.token_hex(16)}"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -71,6 +72,7 @@ def set_up(engine_name: str = "mariadb", **options: str) -> Iterator[Stage]:
             "DJANGO_SETTINGS_MODULE": "tests.benchmarks.settings",
             "SECRET_KEY": secrets.token_urlsafe(48),
             "API_KEY_PEPPER": secrets.token_urlsafe(48),
+            "STRIPE_WEBHOOK_SECRETS": WEBHOOK_SECRET,
         }
         roles: dict = _inside(environment, "cast")  # type: ignore[assignment]
         cast = {role: [Player(*player) for player in players] for role, players in roles.items()}

@@ -13,5 +13,6 @@ urlpatterns = [
     path("api/bench/naive/<int:limit>/", peers.Naive.as_view()),
     path("api/bench/naive-once/<int:limit>/", peers.NaiveOnce.as_view()),
     path("api/bench/idiomatic/", peers.Idiomatic.as_view()),
+    path("webhooks/bench/", peers.empty),
     *product,
 ]

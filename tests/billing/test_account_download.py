@@ -105,6 +105,7 @@ def used_acme(acme: Account, alice: User, bob: User, service_api: Api, acme_api:
     limits.override(acme, meter, Decimal(5), actor=alice, reason="a budget", scope="member", scope_id=bob.pk)
     change_plan(acme, find_plan("pro"), actor=alice, reason="we grow")
     invitations.invite(acme, "dora@example.com", "member", actor=alice)
+    StripeNotice.objects.create(account=acme, kind="trial_ends", about="sub_1", name="trial_ends:sub_1")
     return acme
 
 
@@ -150,6 +151,7 @@ def test_it_holds_people_keys_plan_limits_and_the_trail(alice: User, used_acme: 
     assert [c["plan"] for c in lines(archive, "plan_changes.jsonl")] == ["demo", "pro"]
     assert [c["name"] for c in lines(archive, "campaigns.jsonl")] == ["spring"]
     assert [r["reason"] for r in lines(archive, "reversals.jsonl")] == ["sent by mistake"]
+    assert [n["about"] for n in lines(archive, "stripe_notices.jsonl")] == ["sub_1"]
     assert [r["state"] for r in lines(archive, "reservations.jsonl")] == ["open"]
     budget = next(quota for quota in quotas if quota["scope"] == "member")
     assert (budget["who"], budget["limit"], budget["reason"]) == ("bob@example.com", "5", "a budget")
@@ -290,6 +292,7 @@ HELD: dict[type[models.Model], str] = {
     BilledPeriod: "billed_periods.jsonl",
     StripeCustomer: "payments.json",
     StripeCheckout: "payments.json",
+    StripeNotice: "stripe_notices.jsonl",
 }
 NOT_IN_IT: dict[type[models.Model], str] = {
     Rollup: "sums of the ledger",
@@ -302,9 +305,8 @@ NOT_IN_IT: dict[type[models.Model], str] = {
     Window: "the stretches of time that quotas are counted over",
     Terms: "what the plan says",
     MeterEvent: "parts of the charge on their way to Stripe",
-    StripeNotice: "mails that were sent",
-    StripeFinding: "notes of the team on what differed from Stripe",
     Replay: "traces that the command line has replayed",
+    StripeFinding: "notes of the staff on what differed from Stripe",
 }
 
 

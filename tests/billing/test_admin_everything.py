@@ -119,7 +119,7 @@ def stripes(account: Account) -> None:
     StripePrice.objects.create(price_id="price_1", currency="usd", plan=plan, synced_at=now)
     StripeCheckout.objects.create(account=account, plan=plan, attempt="a", created_by="alice@example.com")
     StripeFinding.objects.create(kind="drift", name="cus_1", message="It differed.", ours={"plan": "pro"})
-    StripeNotice.objects.create(account=account, once="a", kind="trial_will_end", object_id="sub_1")
+    StripeNotice.objects.create(account=account, kind="trial_ends", about="sub_1", name="sub_1")
     MeterEvent.objects.create(
         account=account, customer_id="cus_1", meter=Meter.objects.all()[0], period_start=now, period_end=now,
         from_total=0, value=1, at=now, identifier="a-1",

@@ -15,6 +15,8 @@ from django.test import Client
 
 from accounts import keys
 from accounts.models import Account
+from billing.stripe.client import API_VERSION
+from billing.stripe.handlers import HANDLERS
 from config.documentation import PAGES, endpoints
 from config.error_words import ERROR_WORDS
 from tests.conftest import Api
@@ -23,12 +25,11 @@ ROOT = Path(__file__).resolve().parents[2]
 SLUGS = [page.slug for page in PAGES]
 # Answers of commands, pages and the admin; no client of the API is told these.
 NOT_OF_THE_API = {
-    "already_invited", "already_made", "already_member", "already_owner", "ambiguous_key",
-    "changed_meanwhile",
-    "last_owner", "not_now", "not_usable", "old_form", "paid_through_stripe", "only_owner",
-    "personal_account", "refused", "sent_just_now",
-    "service_scope", "too_many", "too_many_invitations", "too_soon", "unknown_budget",
-    "unknown_checkout", "unknown_customer", "unknown_invitation", "unknown_member", "unknown_scope",
+    "already_invited", "already_made", "already_member", "already_owner", "ambiguous_key", "bad_signature",
+    "changed_meanwhile", "last_owner", "no_id", "not_now", "not_usable", "old_form", "only_owner",
+    "paid_through_stripe", "personal_account", "refused", "sent_just_now", "service_scope", "too_many",
+    "too_many_invitations", "too_soon", "unknown_budget", "unknown_checkout", "unknown_customer",
+    "unknown_invitation", "unknown_member", "unknown_scope",
 }  # fmt: skip
 CODE = re.compile(r'<pre class="code-block"[^>]*><code>(.*?)</code></pre>', re.DOTALL)
 
@@ -178,3 +179,13 @@ def test_the_words_stand_on_the_page(client: Client, db: None) -> None:
 
     for slug in ERROR_WORDS:
         assert f"<code>{slug}</code>" in text
+
+
+def test_operators_are_told_which_events_to_choose_at_stripe(client: Client, db: None) -> None:
+    rows = re.findall(
+        r'<tr><th scope="row"><code>([a-z0-9_.]+)</code></th><td>(.*?)</td></tr>', text_of(client, "operate")
+    )
+    named = {f"{name}.{event}" for name, cell in rows for event in re.findall("<code>(.*?)</code>", cell)}
+
+    assert set(HANDLERS) <= named
+    assert API_VERSION in text_of(client, "operate")

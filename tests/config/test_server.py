@@ -81,7 +81,7 @@ def started(file: Path, but: int = 0) -> int:
 
 def test_a_job_worker_that_is_killed_is_started_again_and_ends_with_the_server(tmp_path: Path) -> None:
     kept = server.Server([sys.executable, "-c", "import time; time.sleep(60)"])
-    kept.work(writing_its_pid(tmp_path / "jobs"))
+    kept.start_beside("job worker", writing_its_pid(tmp_path / "jobs"))
     keeper = threading.Thread(target=kept.keep)
     keeper.start()
     try:
@@ -126,7 +126,7 @@ def test_a_server_that_is_terminated_twice_leaves_nothing_behind(tmp_path: Path)
         "import django, sys; django.setup(); from config import server\n"
         "server.STOPPED_WITHIN_S = 1\n"
         f"with server.serving({lines[0]!r}) as kept:\n"
-        f"    kept.work({lines[1]!r})\n"
+        f"    kept.start_beside('job worker', {lines[1]!r})\n"
         "    sys.exit(kept.keep())"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)

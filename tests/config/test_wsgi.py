@@ -88,3 +88,12 @@ def test_pages_keep_their_content_policy_also_when_a_header_is_sent() -> None:
 
     assert status == 200
     assert "default-src 'none'" in headers["content-security-policy"]
+
+
+def test_stripes_webhook_passes_no_session_and_gets_no_cookie() -> None:
+    status, headers, _ = ask("/webhooks/stripe/", body=b"{}")
+    beside, _, _ = ask("/webhooks/stripe/more/", body=b"{}")
+
+    assert (status, beside) == (400, 404)
+    assert "set-cookie" not in headers
+    assert "content-security-policy" not in headers

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from config.server import command
-from tests.faults import client
+from tests.faults import client, stripe_client
 from tests.faults.client import Answer
 from tests.mariadb import MariaDB
 
@@ -37,6 +37,7 @@ class Installation:
             "DATABASE_URL": database_url,
             "SECRET_KEY": secrets.token_urlsafe(48),
             "API_KEY_PEPPER": secrets.token_urlsafe(48),
+            "STRIPE_WEBHOOK_SECRETS": stripe_client.SECRET,
             "PORT": str(self.port),
             "DJANGO_SETTINGS_MODULE": "config.settings",
         }

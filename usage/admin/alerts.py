@@ -4,20 +4,19 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html_join
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from accounts import audit
-from accounts.admin.acts import Act, act_page, known_id, object_or_404
+from accounts.admin.acts import Act, Deed, asked_first, known_id, object_or_404
 from accounts.admin.base import ViewOnly
-from accounts.admin.display import NONE, badge, code, linked, moment_column, page_of
+from accounts.admin.display import NONE, badge, code, linked, moment_column
 from accounts.admin.fields import OptionalReasonForm
 from accounts.errors import Invalid
 from usage.admin.around import OfAnAccount
@@ -146,28 +145,19 @@ class AlertDeliveryAdmin(ViewOnly, Limited):
     @action(description="Retry", url_path="retry", permissions=["retry"], icon="replay")
     def retry(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row: AlertDelivery = object_or_404(self, request, object_id)
-        form = OptionalReasonForm(request.POST or None)
-        if request.method == "POST" and form.is_valid():
-            if deliveries.retry(row.pk):
-                audit.write(
-                    "alert_delivery.retried",
-                    actor=request.user,  # type: ignore[arg-type]
-                    account=row.account,
-                    subject=str(row),
-                    reason=form.cleaned_data["reason"],
-                    request=request,
-                )
-                messages.success(request, "The message is sent again.")
-            else:
-                messages.warning(request, "The message waits or was sent already.")
-            return HttpResponseRedirect(page_of(row))
         act = Act(
             title="Send this message again?",
             text="It begins anew with all its attempts. Whoever got it already can tell by its id.",
             facts=[("Error", row.error or NONE)],
             submit="Send again",
         )
-        return act_page(self, request, row, act, form)
+        deed = Deed(
+            lambda: deliveries.retry(row.pk),
+            "alert_delivery.retried",
+            "The message is sent again.",
+            "The message waits or was sent already.",
+        )
+        return asked_first(self, request, row, act, deed, OptionalReasonForm(request.POST or None))
 
 
 class RuleForm(forms.ModelForm):

@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from django.contrib import admin, messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 
-from accounts import audit
-from accounts.admin.acts import Act, act_page, known_id, object_or_404
+from accounts.admin.acts import Act, Deed, asked_first, known_id, object_or_404
 from accounts.admin.base import TollgateAdmin, ViewOnly
-from accounts.admin.display import NONE, badge, code, moment, moment_column, page_of
+from accounts.admin.display import NONE, badge, code, moment, moment_column, shortened
 from accounts.admin.fields import OptionalReasonForm
 from accounts.admin.paging import CappedList
 from accounts.admin.trail import written_out
@@ -69,8 +68,7 @@ class JobAdmin(CappedList, ViewOnly, TollgateAdmin):
 
     @display(description="error")
     def what_failed(self, job: Job) -> str:
-        line = job.last_line
-        return (line if len(line) <= 80 else f"{line[:79]}…") or NONE
+        return shortened(job.last_line)
 
     @display(description="key")
     def key_shown(self, job: Job) -> str:
@@ -97,27 +95,16 @@ class JobAdmin(CappedList, ViewOnly, TollgateAdmin):
     @action(description="Retry", url_path="retry", permissions=["retry"], icon="replay")
     def retry(self, request: HttpRequest, object_id: str) -> HttpResponse:
         job: Job = object_or_404(self, request, object_id)
-        form = OptionalReasonForm(request.POST or None)
-        if request.method == "POST" and form.is_valid():
-            if queue.retry(job.pk):
-                audit.write(
-                    "job.retried",
-                    actor=request.user,  # type: ignore[arg-type]
-                    subject=str(job),
-                    reason=form.cleaned_data["reason"],
-                    request=request,
-                )
-                messages.success(request, f"{job} waits again.")
-            else:
-                messages.warning(request, f"{job} waits again already.")
-            return HttpResponseRedirect(page_of(job))
         act = Act(
             title=f"Retry {job}?",
             text="The job begins anew with all its attempts. Every job may safely be run twice.",
             facts=[("Died", moment(job.finished_at, seconds=True)), ("Error", job.last_line or NONE)],
             submit="Retry job",
         )
-        return act_page(self, request, job, act, form)
+        deed = Deed(
+            lambda: queue.retry(job.pk), "job.retried", f"{job} waits again.", f"{job} waits again already."
+        )
+        return asked_first(self, request, job, act, deed, OptionalReasonForm(request.POST or None))
 
 
 @admin.register(Schedule)

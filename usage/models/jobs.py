@@ -48,8 +48,13 @@ class Job(models.Model):
     @property
     def last_line(self) -> str:
         """What went wrong, without the traceback."""
-        lines = self.error.strip().splitlines()
-        return lines[-1].strip() if lines else ""
+        return last_line(self.error)
+
+
+def last_line(error: str) -> str:
+    """The message of a traceback."""
+    lines = error.strip().splitlines()
+    return lines[-1].strip() if lines else ""
 
 
 class Schedule(models.Model):

@@ -20,8 +20,10 @@ from billing.models import (
     StripeSubscription,
     Subscription,
 )
-from billing.stripe import sync, work
-from billing.stripe.inbox import stripe_webhook
+from billing.stripe import handlers, prices, sync, work
+from billing.stripe.inbox import webhook
+from billing.stripe.looks import Look
+from billing.stripe.whose import customer_of
 from tests.fakes.stripe import Lookalike
 from tests.fakes.stripe.api import parse
 from usage.models import Quota, Window
@@ -71,7 +73,7 @@ def deliver(fake: Lookalike, event: dict[str, Any], expected: int = 200) -> None
     """One delivery of an event, as Stripe would make it."""
     body, headers = fake.signed(event)
     request = RequestFactory().post(HOOK, body, content_type="application/json", headers=headers)
-    answer = stripe_webhook(request)
+    answer = webhook(request)
     assert answer.status_code == expected, answer.content
 
 
@@ -79,8 +81,9 @@ def handle_all() -> None:
     """Do what the deliveries have queued."""
     waiting = StripeEvent.objects.filter(state=StripeEvent.State.WAITING)
     for subject in waiting.order_by("id").values_list("subject", flat=True).distinct():
-        while work.handle(subject):
-            continue
+        again = work.work(subject)
+        while again is not None and not again.pause:
+            again = work.work(subject)
 
 
 def deliver_all(fake: Lookalike, events: Iterable[dict[str, Any]] | None = None) -> None:
@@ -122,12 +125,18 @@ def state_of(account: Account) -> dict[str, Any]:
 
 def fetched_afresh(account: Account, events: Iterable[dict[str, Any]]) -> None:
     """What one look at Stripe gives that knows what the events were about."""
-    all_work = work.Work()
+    looks: dict[str, Look] = {}
     for event in events:
-        found = work.handlers.work_of(event["type"], event["data"]["object"])
-        all_work += found or work.Work()
-    without_notices = work.Work(all_work.customers, all_work.prices, all_work.products)
-    work.carry_out(without_notices)
+        thing = event["data"]["object"]
+        task = handlers.task_of(handlers.Told(event["id"], event["type"], thing, thing["id"]))
+        for function, about in task.then:
+            if function in (prices.refresh_price, prices.refresh_product):
+                function(about)
+        customer = customer_of(thing) if task.look is not None else ""
+        if task.look is not None and customer:
+            looks[customer] = looks.get(customer, Look()) + task.look
+    for customer, look in looks.items():
+        sync.sync_customer(customer, look)
     assert (
         sync.current_customer(account) is not None or StripeCustomer.objects.exclude(deleted_at=None).exists()
     )
