@@ -47,7 +47,7 @@ def address(request: AccountRequest, name: str) -> str:
 def attempt_of(request: AccountRequest) -> str:
     """What tells this form from the one before; sent twice it is one request to Stripe."""
     given = request.POST.get("attempt", "")
-    return given if given.isalnum() and len(given) <= ATTEMPT_AT_MOST else secrets.token_hex(16)
+    return given if given.isascii() and given.isalnum() and len(given) <= ATTEMPT_AT_MOST else secrets.token_hex(16)
 
 
 def to_stripe(request: AccountRequest, url: str) -> HttpResponse:
@@ -87,13 +87,16 @@ def buy(request: AccountRequest) -> HttpResponse:
 def returned(request: AccountRequest) -> HttpResponse:
     """Where Stripe sends who has paid: looks at once, and again every few seconds until the plan is there."""
     try:
-        row, is_there = checkout.returned(request.account, request.GET.get("session", ""))
+        back = checkout.returned(request.account, request.GET.get("session", ""))
     except DomainError as error:
         raise_for_page(error)
         return render(request, "settings/activating.html", {"plan": None, "message": error.message})
-    if not is_there:
-        return render(request, "settings/activating.html", {"plan": row.plan})
-    messages.success(request, f"{row.plan.name} is in force. Thank you!")
+    if back.is_lost:
+        messages.warning(request, f"{back.plan.name} was not paid, and that checkout is over. Nothing changed.")
+        return to_plans(request)
+    if not back.is_in_force:
+        return render(request, "settings/activating.html", {"plan": back.plan, "back": back})
+    messages.success(request, f"{back.plan.name} is in force. Thank you!")
     return redirect(reverse("settings_usage") + request.account_query)
 
 
@@ -103,7 +106,13 @@ def change(request: AccountRequest, code: str) -> HttpResponse:
     """Another plan for an account that pays: what it comes to, and the button that does it."""
     plan = checked_plan(code)
     if request.method == "POST":
-        subscription = changes.change(request.account, plan, actor=request.user, attempt=attempt_of(request))
+        subscription = changes.change(
+            request.account,
+            plan,
+            actor=request.user,
+            attempt=attempt_of(request),
+            offer=request.POST.get("offer", ""),
+        )
         if subscription.plan == plan:
             messages.success(request, f"{plan.name} is in force.")
         return to_plans(request)
@@ -115,6 +124,7 @@ def change(request: AccountRequest, code: str) -> HttpResponse:
         "plan": plan,
         "subscription": subscription,
         "due": None if quote is None else payments_page.money(quote.amount_due, quote.currency),
+        "offer": "" if quote is None else quote.offer,
         "attempt": secrets.token_hex(16),
         "mode": payments_page.mode(),
     }
