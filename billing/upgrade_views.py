@@ -4,14 +4,16 @@ import secrets
 
 from django.conf import settings
 from django.contrib import messages
+from django.core.exceptions import BadRequest
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.errors import DomainError
 from accounts.pages import AccountRequest, Page, account_page, managers_only, raise_for_page
 from billing import paid_plans, payments_page, upgrade_page
+from billing.models import Plan
 from billing.plans import subscription_of
 from billing.stripe import changes, checkout, portal
 from billing.stripe.checkout import checked_plan
@@ -20,7 +22,10 @@ ATTEMPT_AT_MOST = 64
 
 
 def payment_act(view: Page) -> Page:
-    """For owners and admins; what Stripe or the account's state forbids is told on the upgrade page."""
+    """For owners and admins; what Stripe or the account's state forbids is told on the upgrade page.
+
+    What none of our pages could have sent is a 400, and a plan that is not there a 404.
+    """
 
     @account_page
     @managers_only
@@ -29,6 +34,8 @@ def payment_act(view: Page) -> Page:
             return view(request, *args, **kwargs)  # type: ignore[return-value]
         except DomainError as error:
             raise_for_page(error)
+            if error.status == 400:
+                raise BadRequest(error.message) from error
             messages.error(request, error.message)
             return to_plans(request)
 
@@ -47,7 +54,11 @@ def address(request: AccountRequest, name: str) -> str:
 def attempt_of(request: AccountRequest) -> str:
     """What tells this form from the one before; sent twice it is one request to Stripe."""
     given = request.POST.get("attempt", "")
-    return given if given.isascii() and given.isalnum() and len(given) <= ATTEMPT_AT_MOST else secrets.token_hex(16)
+    return (
+        given
+        if given.isascii() and given.isalnum() and len(given) <= ATTEMPT_AT_MOST
+        else secrets.token_hex(16)
+    )
 
 
 def to_stripe(request: AccountRequest, url: str) -> HttpResponse:
@@ -92,7 +103,9 @@ def returned(request: AccountRequest) -> HttpResponse:
         raise_for_page(error)
         return render(request, "settings/activating.html", {"plan": None, "message": error.message})
     if back.is_lost:
-        messages.warning(request, f"{back.plan.name} was not paid, and that checkout is over. Nothing changed.")
+        messages.warning(
+            request, f"{back.plan.name} was not paid, and that checkout is over. Nothing changed."
+        )
         return to_plans(request)
     if not back.is_in_force:
         return render(request, "settings/activating.html", {"plan": back.plan, "back": back})
@@ -104,7 +117,7 @@ def returned(request: AccountRequest) -> HttpResponse:
 @payment_act
 def change(request: AccountRequest, code: str) -> HttpResponse:
     """Another plan for an account that pays: what it comes to, and the button that does it."""
-    plan = checked_plan(code)
+    plan = get_object_or_404(Plan, code=code)
     if request.method == "POST":
         subscription = changes.change(
             request.account,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.core import signing
-from django.utils import timezone
 
 from accounts import audit
 from accounts.errors import DomainError, Invalid
@@ -63,20 +62,18 @@ def quote(account: Account, plan: Plan) -> Quote:
     subscription = of(account)
     refuse_upgrade(subscription)
     items = _items(subscription, plan)
-    at = int(timezone.now().timestamp())
     found = client.ask(
         lambda api: api.v1.invoices.create_preview(
             {
                 "customer": subscription.customer.customer_id,
                 "subscription": subscription.subscription_id,
-                "subscription_details": {
-                    "items": items,
-                    "proration_behavior": "always_invoice",
-                    "proration_date": at,
-                },
+                "subscription_details": {"items": items, "proration_behavior": "always_invoice"},
             }
         )
     )
+    # Stripe's clock, not ours, says up to when it has reckoned.
+    about = (found.get("parent") or {}).get("subscription_details") or {}
+    at = about.get("subscription_proration_date")
     offer = signing.dumps([subscription.subscription_id, plan.code, at], salt=SALT)
     return Quote(plan, found.get("amount_due") or 0, (found.get("currency") or "usd").upper(), offer)
 
@@ -90,7 +87,7 @@ def refuse_upgrade(subscription: StripeSubscription) -> None:
 
 
 def _offered_at(offer: str, subscription: StripeSubscription, plan: Plan) -> int | None:
-    """The instant up to which a quote has reckoned; None for who comes without one.
+    """The instant up to which a quote has reckoned; None where nobody said.
 
     Raises:
         Invalid: field `offer`; it is none of ours, or was made for something else.
@@ -106,12 +103,10 @@ def _offered_at(offer: str, subscription: StripeSubscription, plan: Plan) -> int
         raise Invalid("offer", "This offer was not made here.") from error
     if (id_, code) != (subscription.subscription_id, plan.code):
         raise Invalid("offer", "This offer was made for another change.")
-    return int(at)
+    return int(at) if at else None
 
 
-def change(
-    account: Account, plan: Plan, *, actor: User, attempt: str, offer: str = ""
-) -> StripeSubscription:
+def change(account: Account, plan: Plan, *, actor: User, attempt: str, offer: str = "") -> StripeSubscription:
     """Upgrade at once, or go down at the period's end; to the free plan: cancel at the period's end.
 
     Args:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core import signing
+from django.test import Client
 
 from accounts.models import Account, User
 from billing.models import Plan, StripeCheckout, StripeCustomer, StripeSubscription
@@ -54,9 +56,11 @@ class Wire:
             self.kill_after = self.asked + at
         else:
             self.kill_before = self.asked + at
-        with pytest.raises(Killed):
-            act()
-        self.kill_before = self.kill_after = None
+        try:
+            with pytest.raises(Killed):
+                act()
+        finally:
+            self.kill_before = self.kill_after = None
 
 
 @pytest.fixture
@@ -154,7 +158,6 @@ def cuts(wire: Wire, act: Act) -> None:
             except changes.NotNow:  # what was cut off had its effect already
                 break
             except pytest.fail.Exception:  # it came through: there is no request of that number
-                wire.kill_before = wire.kill_after = None
                 break
         else:
             raise AssertionError("there is no end of it")
@@ -184,7 +187,8 @@ def test_a_downgrade_cut_off_anywhere_is_scheduled_once(
 
     deliver_all(fake)
     row = StripeSubscription.objects.select_related("plan", "next_plan").get()
-    assert row.plan is not None and row.next_plan is not None
+    assert row.plan is not None
+    assert row.next_plan is not None
     assert (row.plan.code, row.next_plan.code, row.next_at) == ("pro", "basic", row.period_end)
     assert len(fake.store.all("subscription_schedule")) == 1
 
@@ -215,3 +219,62 @@ def test_what_is_paid_is_what_the_page_said(
 
     paid = fake.store.all("invoice", billing_reason="subscription_update")[0]
     assert paid["amount_paid"] == quote.amount_due
+
+
+def test_an_offer_of_another_change_or_of_nobody_is_refused(
+    fake: Lookalike, buy: Any, acme: Account, alice: User, client: Client
+) -> None:
+    prepared(fake, buy, "basic")
+    client.force_login(alice)
+    forged = signing.dumps([StripeSubscription.objects.get().subscription_id, "pro", 1], salt="another")
+    other = signing.dumps(["sub_of_somebody", "pro", 1], salt=changes.SALT)
+
+    for offer in ("x", forged, other):
+        assert client.post("/upgrade/to/pro/", {"offer": offer}).status_code == 400
+    assert client.post("/upgrade/to/no_such_plan/").status_code == 404
+    assert client.get("/upgrade/to/no_such_plan/").status_code == 404
+    assert client.post("/upgrade/buy/", {"plan": "no_such_plan"}).status_code == 400
+    assert client.post("/upgrade/buy/", {"plan": "pro", "price": "price_0"}).status_code == 302
+
+    assert plan_of(acme) == "basic"
+    assert fake.store.all("invoice", billing_reason="subscription_update") == []
+
+
+def test_an_attempt_of_letters_that_no_header_takes_is_passed_over(
+    fake: Lookalike, buy: Any, acme: Account, alice: User, client: Client
+) -> None:
+    prepared(fake, buy, "pro")
+    client.force_login(alice)
+
+    assert client.post("/upgrade/cancel/", {"attempt": "日本"}).status_code == 302
+    assert StripeSubscription.objects.get().ends_at is not None
+
+
+def test_an_upgrade_waits_until_what_is_scheduled_is_undone(
+    fake: Lookalike, buy: Any, acme: Account, alice: User, client: Client
+) -> None:
+    prepared(fake, buy, "basic")
+    client.force_login(alice)
+    client.post("/upgrade/cancel/")
+
+    page = client.post("/upgrade/to/pro/", follow=True).content.decode()
+
+    assert "Undo it first" in page
+    assert "Upgrade to Pro" not in page
+    assert StripeSubscription.objects.get().ends_at is not None  # so the cancel still stands
+    client.post("/upgrade/undo/")
+    client.post("/upgrade/to/pro/")
+    assert plan_of(acme) == "pro"
+
+
+def test_who_owes_is_sold_no_second_plan(
+    fake: Lookalike, buy: Any, acme: Account, alice: User, client: Client
+) -> None:
+    prepared(fake, buy, "basic")
+    client.force_login(alice)
+    StripeSubscription.objects.update(status="unpaid")
+
+    page = client.get("/upgrade/").content.decode()
+
+    assert "has not been paid" in page
+    assert "Buy " not in page
