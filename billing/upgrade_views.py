@@ -96,12 +96,20 @@ def buy(request: AccountRequest) -> HttpResponse:
 @require_GET
 @account_page
 def returned(request: AccountRequest) -> HttpResponse:
-    """Where Stripe sends who has paid: looks at once, and again every few seconds until the plan is there."""
+    """Where Stripe sends who has paid: looks at once, and again every few seconds until the plan is there.
+
+    Its script asks with X-Look, and is answered 204 while there is no news.
+    """
+    is_look = "X-Look" in request.headers
     try:
         back = checkout.returned(request.account, request.GET.get("session", ""))
     except DomainError as error:
         raise_for_page(error)
+        if is_look:
+            return HttpResponse(status=204)
         return render(request, "settings/activating.html", {"plan": None, "message": error.message})
+    if is_look:
+        return HttpResponse(status=200 if back.is_lost or back.is_in_force else 204)
     if back.is_lost:
         messages.warning(
             request, f"{back.plan.name} was not paid, and that checkout is over. Nothing changed."

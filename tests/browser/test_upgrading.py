@@ -191,6 +191,19 @@ def test_upgrade_cancel_and_undo_work_without_a_script(
     expect(page.get_by_text("Then Free Plan follows.")).to_be_visible()
 
 
+@pytest.mark.parametrize("scripts", [True, False], ids=["script", "no script"])
+def test_who_comes_back_too_early_sees_the_plan_come(
+    visit: Visit, buyer: Buyer, alice: User, acme: Account, scripts: bool
+) -> None:
+    session = buyer.begin()
+    page = visit(f"/upgrade/return/?session={session}", alice, acme, java_script_enabled=scripts)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Pro Plan is not paid yet")
+
+    buyer.fake.complete_checkout(session)
+
+    expect(page.get_by_text("Pro Plan is in force. Thank you!")).to_have_count(1, timeout=15_000)
+
+
 def test_a_member_sees_how_it_stands_and_no_button(
     visit: Visit, buyer: Buyer, bob: User, acme: Account
 ) -> None:

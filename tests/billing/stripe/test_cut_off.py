@@ -1,4 +1,4 @@
-"""Buying and changing by two at once, and cut off between any two steps: nothing happens twice, nothing stays stuck."""
+"""By two at once, or cut off between two steps: nothing is bought or changed twice, and nothing stays stuck."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ class Killed(BaseException):
 
 
 class Wire:
-    """Requests to Stripe, one of which may be the last, or be answered only after something else has happened."""
+    """Requests to Stripe: one may be the last, or be answered only after something else."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked = 0
@@ -51,7 +51,7 @@ class Wire:
         return self.asked - before
 
     def cut(self, act: Act, at: int, *, is_answered: bool) -> None:
-        """Do something that ends at its n-th request: before Stripe hears of it, or before we hear of the answer."""
+        """End at the n-th request: before Stripe hears of it, or before we hear the answer."""
         if is_answered:
             self.kill_after = self.asked + at
         else:
