@@ -1,4 +1,4 @@
-"""By two at once, or cut off between two steps: nothing is bought or changed twice, and nothing stays stuck."""
+"""By two at once, or cut off between two steps: nothing is bought or changed twice, nothing stays stuck."""
 
 from collections.abc import Callable
 from typing import Any
