@@ -24,8 +24,7 @@ from accounts.pages import (
     to_account,
 )
 from billing import account_page as loaded
-from billing import jobs, payments_page
-from billing.plans import subscription_of
+from billing import jobs
 from usage import formatting, price_book
 from usage.price_book import PriceBook
 from usage.queue import enqueue
@@ -50,8 +49,6 @@ def account(request: AccountRequest) -> HttpResponse:
         "form": form,
         "page": loaded.load_members(request.account, book, int(after) if is_id(after) else 0),
         "is_business": is_business,
-        "payments": payments_page.load(request.account, with_invoices=True),
-        "subscription": subscription_of(request.account),
         "may_invite": is_business and request.may_manage,
         "is_owner": request.membership.role == Member.Role.OWNER,
         "invitations": loaded.open_invitations(request.account) if is_business and request.may_manage else [],

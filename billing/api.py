@@ -100,7 +100,10 @@ def current(look: Look, campaign_id: int | None = None, whole: Overview | None =
     )
     charge = None
     if campaign_id is None:
-        charge = period_charges.text(period_charges.running(look.subscription, now, book, meters).total)
+        running = period_charges.running(
+            look.subscription, now, book, meters, revision=look.seen.revision, was_billed=look.was_billed
+        )
+        charge = period_charges.text(running.total)
     return {
         "account": account.public_id,
         "plan": plan_named(plan),

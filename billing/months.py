@@ -110,7 +110,7 @@ def load(account: Account, newest: date | None = None, at_most: int = SHOWN) -> 
     # One month more than is shown: the oldest is compared with it.
     start, (_, end) = add_months(top, -at_most), queries.month_of(max(top, first))
     found = breakdowns.by_month(account, start, end, book)
-    lines = period_charges.lines_around(account, start, end, timezone.now())
+    lines = period_charges.lines_around(account, start, end, timezone.now(), book)
     months = [
         _month(
             month,

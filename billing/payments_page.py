@@ -4,19 +4,29 @@ Read from the mirrors alone: no page waits for Stripe to be shown.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from accounts.models import Account
 from billing import paid_plans
-from billing.models import StripeCustomer, StripeDispute, StripeInvoice, StripeRefund, StripeSubscription
+from billing.models import (
+    StripeCustomer,
+    StripeDispute,
+    StripeInvoice,
+    StripeRefund,
+    StripeSubscription,
+    Subscription,
+)
 from billing.stripe import access, client
 from billing.stripe.access import Access
+from billing.stripe.mirrors import DISPUTE_OVER
 from usage import formatting
 
 INVOICES = 5
@@ -51,6 +61,7 @@ class Invoice:
 class Payments:
     """How an account stands with its payments."""
 
+    ours: Subscription | None = None  # the plan that the account is on
     has_customer: bool = False
     subscription: StripeSubscription | None = None
     banners: list[PaymentBanner] = field(default_factory=list)
@@ -86,6 +97,9 @@ class Payments:
         return mode()
 
 
+NONE = Payments()
+
+
 def mode() -> str:
     if not client.is_configured() or client.is_live():
         return ""
@@ -102,36 +116,45 @@ def money(amount: int, currency: str) -> str:
 
 def load(account: Account, *, with_invoices: bool = False) -> Payments:
     """How an account stands; one query for one that never bought anything."""
+    ours = _subscription(account)
+    if not ours.buys:
+        return replace(NONE, ours=ours)
     now = timezone.now()
     related = ("plan", "next_plan", "pending_plan", "customer")
     rows = list(StripeSubscription.objects.filter(customer__account=account).select_related(*related))
     if not rows:
-        return Payments(has_customer=with_invoices and _is_known(account))
+        return Payments(ours=ours, has_customer=True)
     found = access.decide(rows, paid_plans.fallback(), now)
     alive = [row for row in rows if row.status not in access.ENDED]
     counts = found.counts or max(alive, key=lambda row: row.created_at, default=None)
     invoices = list(
         StripeInvoice.objects.filter(customer__account=account).order_by("-created_at")[:INVOICES]
     )
-    disputes = StripeDispute.objects.filter(customer__account=account)
-    is_disputed = any(d.status not in ("won", "lost", "warning_closed", "prevented") for d in disputes)
     ends_at = counts.ends_at if counts else None
     period_end = counts.period_end if counts and counts.status in access.GIVING else None
     return Payments(
+        ours=ours,
         has_customer=any(row.customer.deleted_at is None for row in rows),
         subscription=counts,
-        banners=list(_banners(account, rows, counts, found, invoices, is_disputed, now)),
+        banners=list(_banners(account, rows, counts, found, invoices, ours.is_disputed, now)),
         renews_at=None if ends_at else period_end,
         ends_at=ends_at,
         invoices=[Invoice(row, money(row.amount_due, row.currency)) for row in invoices]
         if with_invoices
         else [],
-        refunds=_refunds(account) if with_invoices else [],
+        refunds=_refunds(account) if with_invoices and ours.was_refunded else [],
     )
 
 
-def _is_known(account: Account) -> bool:
-    return StripeCustomer.objects.filter(current_for=account).exists()
+def _subscription(account: Account) -> Any:
+    """The account's subscription, and what it has at Stripe."""
+    its_customer = {"customer__account_id": OuterRef("account_id")}
+    rows = Subscription.objects.select_related("account", "plan", "next_plan").annotate(
+        buys=Exists(StripeCustomer.objects.filter(account_id=OuterRef("account_id"))),
+        is_disputed=Exists(StripeDispute.objects.filter(**its_customer).exclude(status__in=DISPUTE_OVER)),
+        was_refunded=Exists(StripeRefund.objects.filter(**its_customer)),
+    )
+    return rows.get(account=account)
 
 
 def _refunds(account: Account) -> list[tuple[StripeRefund, str]]:

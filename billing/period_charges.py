@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from django.utils import timezone
@@ -18,6 +19,7 @@ from usage.fields import COST_PLACES, ExactTotal
 from usage.models import RollupDay
 from usage.price_book import PriceBook
 from usage.quotas import counting
+from usage.quotas import state as quota_state
 from usage.quotas.status import MeterStatus
 from usage.quotas.windows import Span
 
@@ -27,15 +29,22 @@ ADJUSTED_AT_MOST = 36  # closed periods looked back on
 
 def terms_of(some_plans: Iterable[Plan]) -> dict[str, Terms]:
     """What plans ask for, by code."""
-    by_id = {plan.pk: plan for plan in some_plans}
-    overages: dict[int, list[Overage]] = {pk: [] for pk in by_id}
-    limits = PlanLimit.objects.filter(plan__in=by_id).select_related("meter").prefetch_related("tiers")
-    for limit in limits.order_by("plan", "meter_id"):
-        if limit.has_overage:
-            overages[limit.plan_id].append(_overage(limit))
     return {
-        plan.code: Terms(plan.code, plan.name, plan.price, tuple(overages[pk])) for pk, plan in by_id.items()
+        plan.code: Terms(plan.code, plan.name, plan.price, _overages_of(plan.pk, plan.revision))
+        for plan in some_plans
     }
+
+
+@lru_cache(maxsize=256)
+def _overages_of(plan_id: int, revision: int) -> tuple[Overage, ...]:
+    """A plan's terms beyond what is included; an edit is another revision."""
+    limits = PlanLimit.objects.filter(plan_id=plan_id).select_related("meter").prefetch_related("tiers")
+    return tuple(_overage(limit) for limit in limits.order_by("meter_id") if limit.has_overage)
+
+
+def forget_all() -> None:
+    """Forget what is remembered of plans."""
+    _overages_of.cache_clear()
 
 
 def _overage(limit: PlanLimit) -> Overage:
@@ -54,14 +63,15 @@ def _overage(limit: PlanLimit) -> Overage:
 def reckon(account: Account, period: Period, terms: Mapping[str, Terms], book: PriceBook) -> Charge:
     """The charge of a period by everything that the ledger holds of it."""
     used = [
-        Used(plan.code, _used_in(account, span, terms[plan.code], book))
+        Used(plan.code, used_in(account, span, terms[plan.code], book))
         for span, plan in period.segments
         if terms[plan.code].overages
     ]
     return charges.charge(terms, period.plan_of_days(account), max(1, period.whole_days(account)), used)
 
 
-def _used_in(account: Account, span: Span, terms: Terms, book: PriceBook) -> dict[str, dict[date, Decimal]]:
+def used_in(account: Account, span: Span, terms: Terms, book: PriceBook) -> dict[str, dict[date, Decimal]]:
+    """What was used between two instants of the meters that a plan has terms for, by local day."""
     known = {meter.slug: meter for meter in book.meters}
     wanted = [known[o.meter] for o in terms.overages if o.meter in known]
     found = counting.by_day(account, span, wanted, book)
@@ -88,16 +98,21 @@ def running(
     now: datetime,
     book: PriceBook | None = None,
     statuses: Sequence[MeterStatus] = (),
+    *,
+    revision: int | None = None,
+    was_billed: bool = True,
 ) -> Running:
     """What the account owes for the billing period that runs, so far, with what came late to earlier ones.
 
     Args:
         statuses: of its meters, where the caller has them; they spare reading the usage again.
+        revision: the account's, where the caller has just read it.
+        was_billed: False where the caller knows that no period with overage was closed yet.
     """
     account = subscription.account
     book = book or price_books.current()
     steps = _steps(subscription, now)
-    period = timeline.period_at(account, steps, now)
+    period = timeline.period_at(account, steps, now, state=quota_state.fresh(account.pk, now, revision))
     terms = terms_of({plan for _, plan in period.segments})
     known = _from_statuses(period, terms, statuses, now)
     if known is None:
@@ -106,7 +121,7 @@ def running(
         days = period.plan_of_days(account)
         found = charges.charge(terms, days, max(1, period.whole_days(account)), known)
     first_day = period.start.astimezone(account.zone).date()
-    late = _adjustments(late_usage(account, book, found.lines, first_day))
+    late = _adjustments(late_usage(account, book, found.lines, first_day)) if was_billed else []
     return Running(period, Charge((*found.lines, *late)))
 
 
@@ -198,7 +213,7 @@ def _difference(account: Account, billed: BilledPeriod, book: PriceBook) -> Deci
     """What all usage of a closed period comes to by the terms of then, less what was billed."""
     terms = charges.terms_from_stored(billed.terms)
     used = [
-        Used(code, _used_in(account, Span(*map(datetime.fromisoformat, (start, end))), terms[code], book))
+        Used(code, used_in(account, Span(*map(datetime.fromisoformat, (start, end))), terms[code], book))
         for start, end, code in billed.plans
         if terms[code].overages
     ]
@@ -290,30 +305,38 @@ class MonthCharge:
         return charges.total(self.lines)
 
 
-def of_days(account: Account, start: date, end: date, now: datetime | None = None) -> MonthCharge:
+def of_days(
+    account: Account, start: date, end: date, now: datetime | None = None, book: PriceBook | None = None
+) -> MonthCharge:
     """The charges of the local days [start, end): fees on the day they begin, overage on its day."""
-    return between(lines_around(account, start, end, now or timezone.now()), start, end)
+    return between(lines_around(account, start, end, now or timezone.now(), book), start, end)
 
 
-def lines_around(account: Account, start: date, end: date, now: datetime) -> list[Line]:
+def lines_around(
+    account: Account, start: date, end: date, now: datetime, book: PriceBook | None = None
+) -> list[Line]:
     """Every line of the periods that touch some days: closed ones as they were, others as they stand."""
     subscription = Subscription.objects.select_related("account", "plan", "next_plan").get(account=account)
     margin = timedelta(days=2)
     begin = datetime.combine(start, datetime.min.time(), tzinfo=account.zone) - margin
     until = datetime.combine(end, datetime.min.time(), tzinfo=account.zone) + margin
-    stored = BilledPeriod.objects.filter(account=account, starts_at__lt=until, ends_at__gt=begin)
-    found = [line for billed in stored.order_by("starts_at") for line in charges.from_stored(billed.lines)]
-    book = price_books.current()
+    stored = list(BilledPeriod.objects.filter(account=account, starts_at__lt=until).order_by("starts_at"))
+    found = [
+        line for billed in stored if billed.ends_at > begin for line in charges.from_stored(billed.lines)
+    ]
+    book = book or price_books.current()
     steps = _steps(subscription, now)
-    at = subscription.billed_until or timeline.period_at(account, steps, account.created_at).start
+    state = quota_state.fresh(account.pk, now, subscription.account.revision)
+    first = subscription.billed_until
+    at = first or timeline.period_at(account, steps, account.created_at, state=state).start
     for _ in range(ADJUSTED_AT_MOST):  # what is over and not closed yet, and the one that runs
         if at > now or at >= until:
             break
-        period = timeline.period_at(account, steps, at, at)
+        period = timeline.period_at(account, steps, at, at, state)
         if period.end > begin:
             made = reckon(account, period, terms_of({plan for _, plan in period.segments}), book)
             found += made.lines
-            if period.start <= now < period.end:
+            if period.start <= now < period.end and stored:
                 first_day = period.start.astimezone(account.zone).date()
                 found += _adjustments(late_usage(account, book, made.lines, first_day))
         at = period.end

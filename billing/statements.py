@@ -154,7 +154,7 @@ def load(account: Account, text: str, rows_at_most: int) -> Statement:
         total=total,
         refused_attempts=usage.refused_attempts,
         meters=quota_status.without_quota(account, start, book, (), operation_totals(usage, book)),
-        charge=period_charges.of_days(account, month, end_day),
+        charge=period_charges.of_days(account, month, end_day, book=book),
         tables=[*makers.tables(usage), makers.days(usage, month, min(end_day, today + timedelta(days=1)))],
     )
 

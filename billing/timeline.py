@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 
 from accounts.models import Account
@@ -10,6 +11,7 @@ from billing.models import Plan, PlanChange
 from usage.models import Window, WindowKind
 from usage.quotas import limits, windows
 from usage.quotas.balances import stored_neighbours
+from usage.quotas.state import AccountQuotas
 from usage.quotas.windows import Kind, Span, midnight
 
 Step = tuple[datetime, Plan]  # from when, until the next step
@@ -74,15 +76,22 @@ def local_days(account: Account, start: datetime, end: datetime) -> list[date]:
     return [date.fromordinal(n) for n in range(first.toordinal(), last.toordinal())]
 
 
-def period_at(account: Account, steps: list[Step], at: datetime, begins: datetime | None = None) -> Period:
+def period_at(
+    account: Account,
+    steps: list[Step],
+    at: datetime,
+    begins: datetime | None = None,
+    state: AccountQuotas | None = None,
+) -> Period:
     """The billing period that an instant falls into.
 
     Args:
         begins: when it begins, where the caller knows the end of the one before.
+        state: what is remembered of the account's windows, which spares asking for them.
     """
     plan = plan_at(steps, at)
     kind = kind_for(plan)
-    span, whole = _window(account, kind, at)
+    span, whole = _window(account, kind, at, plan.price, state)
     start, end = begins or span.start, span.end
     for (_, before), (since, following) in pairwise(steps):
         if kind_for(before) != kind_for(following):
@@ -91,23 +100,31 @@ def period_at(account: Account, steps: list[Step], at: datetime, begins: datetim
             if at < since < end:
                 end = since
                 break
-    return Period(start, end, whole, tuple(_segments(steps, start, end)))
+    return Period(start, end, whole, tuple(segments(steps, start, end)))
 
 
-def _window(account: Account, kind: Kind, at: datetime) -> tuple[Span, Span]:
+def _window(
+    account: Account, kind: Kind, at: datetime, price: Decimal | None, state: AccountQuotas | None
+) -> tuple[Span, Span]:
     """The window that an instant falls into, and the whole one that a price is for."""
-    otherwise = account.created_at.astimezone(account.zone).date()
-    anchor = limits.anchor_day(account, otherwise)
-    before, after = stored_neighbours(account.pk, kind, at)
-    span = windows.place(kind, at, account.zone, anchor, before, after)
-    stored = Window.objects.filter(account=account, kind=kind, starts_at=span.start)
-    if stored.filter(is_copied=True).exists():
-        return span, span
+    stored = state.window_at(kind, at) if state is not None else None
+    if state is not None and stored is not None:
+        span, anchor = stored.span, state.anchor
+    else:
+        otherwise = account.created_at.astimezone(account.zone).date()
+        anchor = limits.anchor_day(account, otherwise) if state is None else state.anchor
+        known = state.neighbours(kind, at) if state is not None else None
+        before, after = known or stored_neighbours(account.pk, kind, at)
+        span = windows.place(kind, at, account.zone, anchor, before, after)
     whole = windows.nominal(kind, span.start, account.zone, anchor)
-    return span, whole if whole.end - whole.start > span.end - span.start else span
+    if not price or whole == span:  # without a price nobody asks what it is for
+        return span, span
+    copied = Window.objects.filter(account=account, kind=kind, starts_at=span.start, is_copied=True)
+    is_cut = whole.end - whole.start > span.end - span.start and not copied.exists()
+    return span, whole if is_cut else span
 
 
-def _segments(steps: list[Step], start: datetime, end: datetime) -> list[tuple[Span, Plan]]:
+def segments(steps: list[Step], start: datetime, end: datetime) -> list[tuple[Span, Plan]]:
     """The plans within [start, end), each with when it held."""
     found: list[tuple[Span, Plan]] = []
     at = start

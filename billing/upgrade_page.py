@@ -5,12 +5,13 @@ from decimal import Decimal
 from email.utils import parseaddr
 
 from django.conf import settings
+from django.utils import timezone
 
 from accounts.models import Account
 from billing import paid_plans
 from billing.models import Plan, PlanLimit
 from billing.payments_page import Payments
-from billing.plans import plan_of
+from billing.plans import plan_in_force, plan_of
 from billing.stripe import client
 from usage import price_book as price_books
 from usage.price_book import MeterEntry
@@ -62,7 +63,7 @@ def load(account: Account, meter: str | None, payments: Payments) -> UpgradePage
         payments: how the account stands, which decides what can be done with each plan.
         meter: slug of the meter that a refusal named; one that is not known is passed over.
     """
-    current = plan_of(account)
+    current = plan_in_force(payments.ours, timezone.now()) if payments.ours else plan_of(account)
     ran_out = next((m for m in price_books.current().meters if m.slug == meter), None)
     plans = Plan.objects.prefetch_related("limits__meter")
     offers = [

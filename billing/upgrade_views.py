@@ -70,7 +70,7 @@ def to_stripe(request: AccountRequest, url: str) -> HttpResponse:
 @account_page
 def upgrade(request: AccountRequest) -> HttpResponse:
     """Plans side by side; a refusal's `upgrade_url` leads here and names the meter that ran out."""
-    payments = payments_page.load(request.account)
+    payments = payments_page.load(request.account, with_invoices=True)
     context = {
         "page": upgrade_page.load(request.account, request.GET.get("meter"), payments),
         "payments": payments,

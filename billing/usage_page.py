@@ -224,7 +224,9 @@ def load(look: Look, choice: Choice, links: Links) -> UsagePage:
 
 def charge_card(look: Look, book: PriceBook, meters: Sequence[MeterStatus], today: date) -> ChargeCard:
     """The charge of the running billing period, by the meters that were just read."""
-    running = period_charges.running(look.subscription, look.now, book, meters)
+    running = period_charges.running(
+        look.subscription, look.now, book, meters, revision=look.seen.revision, was_billed=look.was_billed
+    )
     total = "by agreement" if running.total is None else formatting.money(running.total, "USD")
     ends = running.period.end.astimezone(look.account.zone).date()
     lines = list(running.charge.lines)

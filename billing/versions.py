@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
 from django.utils.http import parse_etags
 
 from accounts.models import Account
-from billing.models import Plan, Subscription
+from billing.models import BilledPeriod, Plan, StripeCustomer, Subscription
 from billing.plans import plan_in_force
 from usage import versions
 from usage.quotas.scopes import Scoped
@@ -23,6 +24,8 @@ class Look:
     plan: Plan
     seen: Watched
     now: datetime
+    was_billed: bool  # a period with overage was closed
+    buys: bool  # it has a customer at Stripe
 
     @property
     def account(self) -> Account:
@@ -47,9 +50,15 @@ class Look:
 def look(account: Account, now: datetime) -> Look:
     """The account's plan and whatever else is watched of it, in one statement."""
     rows = Subscription.objects.select_related("account", "plan", "next_plan")
-    subscription = rows.annotate(**versions.watched("account_id", now)).get(account=account)
+    mine = {"account_id": OuterRef("account_id")}
+    subscription = rows.annotate(
+        **versions.watched("account_id", now),
+        was_billed=Exists(BilledPeriod.objects.filter(has_overage=True, **mine)),
+        buys=Exists(StripeCustomer.objects.filter(**mine)),
+    ).get(account=account)
     seen = versions.watched_of(subscription, subscription.account)
-    return Look(subscription, plan_in_force(subscription, now), seen, now)
+    plan = plan_in_force(subscription, now)
+    return Look(subscription, plan, seen, now, subscription.was_billed, subscription.buys)
 
 
 def is_held_already(request: HttpRequest, etag: str) -> bool:

@@ -99,7 +99,7 @@ def usage_context(request: AccountRequest, look: Look) -> dict[str, Any]:
     return {
         "page": page,
         "chart": page.chart,
-        "payments": payments_page.load(request.account),
+        "payments": payments_page.load(request.account) if look.buys else payments_page.NONE,
         "base_url": base_url(request),
         "key_begins": own_keys.beginning(request.account, request.user) if page.is_fresh else "",
         "live_query": live_query.urlencode(),

@@ -18,6 +18,7 @@ from accounts import keys, sessions
 from accounts import references as account_references
 from accounts.lifecycle import open_business_account
 from accounts.models import Account, Member, Permit, User
+from billing import period_charges
 from usage import dictionaries, price_book, references, rollups
 from usage.permission import doors
 from usage.quotas import balances
@@ -40,6 +41,7 @@ def forget_everything() -> None:
     account_references.forget_all()
     dictionaries.forget_all()
     price_book.forget()
+    period_charges.forget_all()
     rate_limits.forget_all()
     quota_state.forget_all()
     doors.forget_all()

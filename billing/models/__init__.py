@@ -1,6 +1,7 @@
 """Billing's tables by noun: plans and subscriptions, and what Stripe says of them."""
 
 from billing.models.charges import BilledPeriod, OverageTier
+from billing.models.meter_events import MeterEvent
 from billing.models.plans import Plan, PlanChange, PlanLimit, Subscription
 from billing.models.stripe import (
     StripeCheckout,
@@ -17,6 +18,7 @@ from billing.models.stripe import (
 
 __all__ = [
     "BilledPeriod",
+    "MeterEvent",
     "OverageTier",
     "Plan",
     "PlanChange",

@@ -3,9 +3,12 @@
 import random
 from datetime import timedelta
 
-from billing.stripe import leaving, notices, sync, work
+from django.utils import timezone
+
+from billing.stripe import leaving, meters, notices, reconcile, sync, work
 from billing.stripe.client import StripeAway, is_configured
 from billing.stripe.inbox import WORK_JOB
+from billing.stripe.reconcile import Report
 from usage.queue import Again, job, scheduled
 
 BUSY_PAUSE = timedelta(seconds=1)
@@ -68,3 +71,63 @@ def sweep_events() -> Again | None:
 def redact_events() -> Again | None:
     """Take personal data out of old events."""
     return Again() if work.redact() == work.AT_ONCE else None
+
+
+@scheduled(every=timedelta(hours=1), at=timedelta(minutes=23))
+@job("billing.stripe_undelivered")
+def fetch_undelivered() -> Again | None:
+    """Ask Stripe for events that it could not deliver."""
+    if not is_configured():
+        return None
+    try:
+        reconcile.fetch_undelivered(timezone.now())
+    except StripeAway as error:
+        return _later(error)
+    return None
+
+
+@scheduled(every=timedelta(hours=24), at=timedelta(hours=2, minutes=20))
+@job("billing.stripe_compare")
+def compare_customers(after: int = 0) -> Again | None:
+    """Hold what stands here against Stripe, customer by customer."""
+    if not is_configured():
+        return None
+    some, report = reconcile.customers_after(after), Report()
+    for customer in some:
+        try:
+            reconcile.compare(customer, report)
+        except StripeAway as error:
+            return _later(error, after=after)
+        after = customer.pk
+    return Again(after=after) if len(some) == reconcile.COMPARED_AT_ONCE else None
+
+
+@scheduled(every=timedelta(minutes=5), at=timedelta(seconds=55))
+@job("billing.stripe_meters")
+def report_overage(after: int = 0) -> Again | None:
+    """Queue what was used beyond the plans' included quantities, and send it."""
+    if not is_configured():
+        return None
+    some = meters.reporting(after)
+    for subscription in some:
+        meters.queue_of(subscription, timezone.now())
+    try:
+        sent = meters.send_some(timezone.now())
+    except StripeAway as error:
+        return _later(error, after=after)
+    if len(some) == meters.QUEUED_AT_ONCE:
+        return Again(after=some[-1].pk)
+    return Again(after=after) if sent == meters.SENT_AT_ONCE else None
+
+
+@scheduled(every=timedelta(hours=24), at=timedelta(hours=4, minutes=30))
+@job("billing.stripe_compare_meters")
+def compare_meters() -> Again | None:
+    """Hold the overage that was sent against Stripe's summaries."""
+    if not is_configured():
+        return None
+    try:
+        meters.compare(timezone.now())
+    except StripeAway as error:
+        return _later(error)
+    return None
