@@ -296,7 +296,7 @@ def test_the_page_shows_invoices_and_refunds(fake: Lookalike, pages: Client, acm
     assert re.search(r"<dd>Pro Plan, .*\$20.* a month</dd>", card)
     assert "Renews" in card
     assert f'href="{fake.base}/invoice/' in text
-    assert "$5.00 went back to you" in text
+    assert "Refunded: $5.00" in text
     assert "Manage payment" in text
 
 
