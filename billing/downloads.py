@@ -4,7 +4,16 @@ from collections.abc import Iterator
 
 from accounts.downloads import by_key, document, lines, part, parts_of_an_account
 from accounts.models import Account
-from billing.models import PlanChange
+from billing.models import (
+    BilledPeriod,
+    PlanChange,
+    StripeCheckout,
+    StripeCustomer,
+    StripeDispute,
+    StripeInvoice,
+    StripeRefund,
+    StripeSubscription,
+)
 from billing.plans import subscription_of
 
 
@@ -35,4 +44,70 @@ def _plan_changes(account: Account) -> Iterator[bytes]:
             "reason": change.reason,
         }
         for change in by_key(changes)
+    )
+
+
+@part(parts_of_an_account, "billed_periods.jsonl", "What each billing period was charged, line by line.")
+def _billed_periods(account: Account) -> Iterator[bytes]:
+    return lines(
+        {
+            "starts_at": billed.starts_at,
+            "ends_at": billed.ends_at,
+            "total": billed.total,
+            "adjusted": billed.adjusted,
+            "lines": billed.lines,
+            "closed_at": billed.closed_at,
+        }
+        for billed in by_key(BilledPeriod.objects.filter(account=account))
+    )
+
+
+@part(parts_of_an_account, "payments.json", "What stands here of the account's purchases at Stripe.")
+def _payments(account: Account) -> Iterator[bytes]:
+    of_account = {"customer__account": account}
+    invoices = (
+        "invoice_id",
+        "number",
+        "status",
+        "currency",
+        "amount_due",
+        "amount_paid",
+        "created_at",
+        "paid_at",
+    )
+    return document(
+        {
+            "customers": list(
+                StripeCustomer.objects.filter(account=account).values(
+                    "customer_id", "email", "created_at", "deleted_at"
+                )
+            ),
+            "subscriptions": list(
+                StripeSubscription.objects.filter(**of_account).values(
+                    "subscription_id",
+                    "status",
+                    "plan__code",
+                    "period_start",
+                    "period_end",
+                    "ends_at",
+                    "ended_at",
+                )
+            ),
+            "invoices": list(StripeInvoice.objects.filter(**of_account).values(*invoices)),
+            "refunds": list(
+                StripeRefund.objects.filter(**of_account).values(
+                    "refund_id", "amount", "currency", "created_at"
+                )
+            ),
+            "disputes": list(
+                StripeDispute.objects.filter(**of_account).values(
+                    "dispute_id", "amount", "currency", "status"
+                )
+            ),
+            "checkouts": list(
+                StripeCheckout.objects.filter(account=account).values(
+                    "session_id", "plan__code", "status", "created_by", "created_at"
+                )
+            ),
+        }
     )

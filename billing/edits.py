@@ -19,7 +19,9 @@ FIELDS = (
     *("interval", "requests_per_minute", "tokens_per_minute"),
 )
 FOLLOWED = frozenset({"interval", "requests_per_minute", "tokens_per_minute", "limits"})
-LIMIT_FIELDS = ("limit", "included", "overage_price", "enforcement", "window")
+LIMIT_FIELDS = (
+    *("limit", "included", "overage_price", "overage_model", "package_size", "enforcement", "window"),
+)
 COUNTED_AT_MOST = 10_000
 
 Description = dict[str, Any]
@@ -33,12 +35,19 @@ def described(plan_id: int) -> Description:
     plan = Plan.objects.select_for_update().filter(pk=plan_id).first()
     if plan is None:
         return {}
-    limits = PlanLimit.objects.filter(plan=plan).select_related("meter").order_by("meter_id")
+    limits = PlanLimit.objects.filter(plan=plan).select_related("meter").prefetch_related("tiers")
     said = {name: _plain(getattr(plan, name)) for name in FIELDS}
     said["limits"] = {
-        limit.meter.slug: {name: _plain(getattr(limit, name)) for name in LIMIT_FIELDS} for limit in limits
+        limit.meter.slug: {name: _plain(getattr(limit, name)) for name in LIMIT_FIELDS} | _tiers(limit)
+        for limit in limits.order_by("meter_id")
     }
     return said
+
+
+def _tiers(limit: PlanLimit) -> Description:
+    names = ("up_to", "unit_price", "flat_fee")
+    tiers = [[_plain(getattr(tier, name)) for name in names] for tier in limit.tiers.all()]
+    return {"tiers": tiers} if tiers else {}
 
 
 def _plain(value: Any) -> Any:

@@ -53,12 +53,17 @@ def move_selected(account_ids: Sequence[int], target: Plan, *, actor: User | str
 def move_one(
     account_id: int, target: Plan, *, actor: User | str, reason: str, source: Plan | None = None
 ) -> bool:
-    """Move one account at once, if it is still on `source` (any plan for None) and not on `target`."""
+    """Move one account at once, if it is still on `source` (any plan for None) and not on `target`.
+
+    One that pays through Stripe stays on the plan that it pays for.
+    """
     # Under the account's lock: whoever has upgraded meanwhile is left where they wanted to be.
     account: Account | None = lock(account_id)
     if account is None:
         return False
     plan = plans.plan_of(account)
+    if Subscription.objects.filter(account=account, follows_stripe=True).exists():
+        return False  # its plan is what it pays for
     if plan == target or (source is not None and plan != source):
         return False
     plans.change_plan(account, target, actor=actor, reason=reason)

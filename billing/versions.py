@@ -43,7 +43,7 @@ class Look:
             more: what tells one way of showing it from another.
         """
         plan = self.plan
-        shown = (plan.pk, plan.revision, plan.code, plan.name, plan.description, *more)
+        shown = (plan.pk, plan.revision, plan.code, plan.name, plan.description, plan.price, *more)
         return f'"{versions.version(self.account, self.seen, totals, names, self.now, shown)}"'
 
 

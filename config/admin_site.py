@@ -10,6 +10,8 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
+from billing.stripe.findings import open_count
+from billing.stripe.work import dead_count
 from usage.alerts.deliveries import failed
 from usage.models import Job
 
@@ -65,7 +67,24 @@ TASKS: dict[str, tuple[Entry, ...]] = {
     "Plans": (
         Entry("billing.Plan", "layers", "What an account pays and may use"),
         Entry("billing.PlanLimit", "data_thresholding", "Each plan's limit on each meter"),
+        Entry("billing.OverageTier", "stairs", "Prices by tiers of what lies beyond", "Overage tiers"),
         Entry("billing.Subscription", "card_membership", "Which account is on which plan"),
+        Entry("billing.BilledPeriod", "request_quote", "Billing periods as they were charged"),
+    ),
+    "Stripe": (
+        Entry(
+            "billing.StripeFinding", "troubleshoot", "What differed or was not understood", alarm=open_count
+        ),
+        Entry("billing.StripeEvent", "webhook", "What Stripe told; replay what failed", alarm=dead_count),
+        Entry("billing.StripeCustomer", "badge", "Which account is which customer; look now"),
+        Entry("billing.StripeSubscription", "autorenew", "What is paid for, and how it stands"),
+        Entry("billing.StripeInvoice", "receipt", "Invoices and their payments"),
+        Entry("billing.StripeRefund", "keyboard_return", "Money that went back"),
+        Entry("billing.StripeDispute", "gavel", "Payments that a bank has questioned"),
+        Entry("billing.StripeCheckout", "shopping_cart", "Purchases that were begun"),
+        Entry("billing.StripePrice", "sell", "Prices there, and the plans they sell"),
+        Entry("billing.MeterEvent", "outbox", "Overage on its way to Stripe; send again"),
+        Entry("billing.StripeNotice", "mark_email_unread", "Mails that payments gave rise to"),
     ),
     "Limits": (
         Entry("usage.Quota", "rule", "What limits whom; add and end overrides"),

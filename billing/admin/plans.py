@@ -44,7 +44,16 @@ class LimitForm(forms.ModelForm):
 class LimitInline(Rows):
     model = PlanLimit
     form = LimitForm
-    fields = ("meter", "limit", "included", "overage_price", "enforcement", "window")
+    fields = (
+        "meter",
+        "limit",
+        "included",
+        "overage_price",
+        "overage_model",
+        "package_size",
+        "enforcement",
+        "window",
+    )
     formfield_overrides = EXACT
 
 

@@ -17,7 +17,7 @@ from accounts.admin.base import TollgateAdmin
 from accounts.admin.display import NONE, linked, moment, moment_column, page_of
 from accounts.admin.fields import REASON_AT_MOST, OptionalReasonForm
 from accounts.errors import DomainError
-from billing import plans
+from billing import paid_plans, plans
 from billing.admin import moving
 from billing.models import Plan, PlanChange, Subscription
 from usage.quotas.windows import Span
@@ -49,6 +49,13 @@ class ChangeForm(forms.ModelForm):
     class Meta:
         model = Subscription
         fields = ()
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            paid_plans.refuse_if_paid(self.instance.account)
+        except DomainError as error:
+            self.add_error("new_plan", error.message)
+        return super().clean() or {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

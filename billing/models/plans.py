@@ -76,7 +76,9 @@ class PlanLimit(models.Model):
     overage_price = ScaledField(
         "overage price in USD", places=10, null=True, blank=True, help_text="Of a unit, or of a package."
     )
-    overage_model = models.CharField(max_length=9, choices=OverageModel, default=OverageModel.PER_UNIT)
+    overage_model = models.CharField(
+        max_length=9, choices=OverageModel, default=OverageModel.PER_UNIT, blank=True
+    )
     package_size = QuantityField(null=True, blank=True, help_text="Units in a package.")
     enforcement = models.CharField(max_length=4, choices=Enforcement, default=Enforcement.HARD)
     window = models.CharField(max_length=14, choices=WindowKind, default=WindowKind.BILLING_PERIOD)
@@ -96,10 +98,7 @@ class PlanLimit(models.Model):
             raise ValidationError({"package_size": "Say how many units a package has."})
         if is_package and self.package_size is not None and self.package_size < 0:
             raise ValidationError({"package_size": "A package has more than nothing in it."})
-        if self.overage_price is not None and self.overage_price < 0:
-            raise ValidationError({"overage_price": "A price is 0 or more."})
-        if self.has_overage and self.included is None:
-            raise ValidationError({"included": "Say what is included, before a price holds; 0 is nothing."})
+        self.overage_model = self.overage_model or self.OverageModel.PER_UNIT
         if self.has_overage and self.window != WindowKind.BILLING_PERIOD:
             raise ValidationError({"window": "What is charged beyond is counted by the billing period."})
 

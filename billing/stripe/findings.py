@@ -51,3 +51,8 @@ def settle(kind: str, name: str, by: str) -> None:
     StripeFinding.objects.filter(open_as=f"{kind}:{name}"[:300]).update(
         open_as=None, settled_at=timezone.now(), settled_by=by
     )
+
+
+def open_count() -> int:
+    """How many findings nobody has settled."""
+    return StripeFinding.objects.filter(settled_at=None).count()

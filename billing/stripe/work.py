@@ -16,8 +16,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.errors import DomainError
-from accounts.models import Account
-from billing.models import StripeCustomer, StripeEvent, StripeFinding
+from billing.models import StripeEvent, StripeFinding
 from billing.stripe import client, findings, handlers, notices, prices, sync
 from billing.stripe.handlers import Work
 from billing.stripe.inbox import queue_work
@@ -194,7 +193,6 @@ def redact(at_most: int = AT_ONCE) -> int:
     return len(events)
 
 
-def account_of(customer_id: str) -> Account | None:
-    """Whose customer it is; None when nobody's."""
-    row = StripeCustomer.objects.select_related("account").filter(customer_id=customer_id).first()
-    return row.account if row else None
+def dead_count() -> int:
+    """How many events have failed for good."""
+    return StripeEvent.objects.filter(state=State.DEAD).count()

@@ -24,7 +24,16 @@ from accounts.models import (
     Permit,
     User,
 )
-from billing.models import PlanChange, Subscription
+from billing.models import (
+    BilledPeriod,
+    MeterEvent,
+    PlanChange,
+    StripeCheckout,
+    StripeCustomer,
+    StripeFinding,
+    StripeNotice,
+    Subscription,
+)
 from billing.plans import change_plan, find_plan
 from tests.conftest import Api
 from usage.alerts import crossings, rules
@@ -278,6 +287,9 @@ HELD: dict[type[models.Model], str] = {
     AlertDelivery: "alerts.jsonl",
     Subscription: "subscription.json",
     PlanChange: "plan_changes.jsonl",
+    BilledPeriod: "billed_periods.jsonl",
+    StripeCustomer: "payments.json",
+    StripeCheckout: "payments.json",
 }
 NOT_IN_IT: dict[type[models.Model], str] = {
     Rollup: "sums of the ledger",
@@ -289,6 +301,9 @@ NOT_IN_IT: dict[type[models.Model], str] = {
     Hold: "parts of reservations",
     Window: "the stretches of time that quotas are counted over",
     Terms: "what the plan says",
+    MeterEvent: "parts of the charge on their way to Stripe",
+    StripeNotice: "mails that were sent",
+    StripeFinding: "notes of the team on what differed from Stripe",
     Replay: "traces that the command line has replayed",
 }
 

@@ -19,7 +19,24 @@ from django.utils import timezone
 from accounts import audit, keys
 from accounts.keys import Caller
 from accounts.models import SCOPES, Account, AccountDeletion, Invitation, Permit, User
-from billing.models import PlanChange
+from billing.models import (
+    BilledPeriod,
+    MeterEvent,
+    OverageTier,
+    Plan,
+    PlanChange,
+    PlanLimit,
+    StripeCheckout,
+    StripeCustomer,
+    StripeDispute,
+    StripeEvent,
+    StripeFinding,
+    StripeInvoice,
+    StripeNotice,
+    StripePrice,
+    StripeRefund,
+    StripeSubscription,
+)
 from config.admin_site import TASKS
 from usage import ledger, schedule
 from usage.alerts import rules
@@ -78,6 +95,42 @@ def url(model: type[models.Model], page: str, *args: object) -> str:
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args)
 
 
+def stripes(account: Account) -> None:
+    """A row in every table of what Stripe says and what is charged."""
+    now = timezone.now()
+    plan = Plan.objects.get(code="pro")
+    StripeEvent.objects.create(
+        event_id="evt_1",
+        type="invoice.paid",
+        livemode=False,
+        subject="cus_1",
+        created_at=now,
+        body=b'{"id": 1}',
+    )
+    customer = StripeCustomer.objects.create(account=account, current_for=account, customer_id="cus_1")
+    mirrored: dict[str, Any] = {"customer": customer, "created_at": now}
+    StripeSubscription.objects.create(
+        subscription_id="sub_1", status="active", plan=plan, synced_at=now, **mirrored
+    )
+    money: dict[str, Any] = {"currency": "usd", **mirrored}
+    StripeInvoice.objects.create(invoice_id="in_1", status="paid", amount_due=1, amount_paid=1, **money)
+    StripeRefund.objects.create(refund_id="re_1", amount=1, **money)
+    StripeDispute.objects.create(dispute_id="du_1", amount=1, status="lost", **money)
+    StripePrice.objects.create(price_id="price_1", currency="usd", plan=plan, synced_at=now)
+    StripeCheckout.objects.create(account=account, plan=plan, attempt="a", created_by="alice@example.com")
+    StripeFinding.objects.create(kind="drift", name="cus_1", message="It differed.", ours={"plan": "pro"})
+    StripeNotice.objects.create(account=account, once="a", kind="trial_will_end", object_id="sub_1")
+    MeterEvent.objects.create(
+        account=account, customer_id="cus_1", meter=Meter.objects.all()[0], period_start=now, period_end=now,
+        from_total=0, value=1, at=now, identifier="a-1",
+    )  # fmt: skip
+    limit = PlanLimit.objects.all()[0]
+    OverageTier.objects.create(limit=limit, unit_price=1)
+    BilledPeriod.objects.create(
+        account=account, starts_at=now, ends_at=now, whole_starts_at=now, whole_ends_at=now, total=1
+    )
+
+
 @pytest.fixture
 def something_everywhere(acme: Account, staff: User) -> None:
     """A row in every table that the admin shows."""
@@ -119,6 +172,7 @@ def something_everywhere(acme: Account, staff: User) -> None:
     UserSession.objects.create(user=staff, ip="192.0.2.1", session_key="k" * 32, user_agent="Firefox/1 Linux")
     Invitation.objects.create(account=acme, email="dora@example.com", secret_hash=bytes(32), expires_at=now)
     AccountDeletion.objects.create(account=acme, asked_by="alice@example.com", due_at=now)
+    stripes(acme)
     enqueue("usage.prune_finished_jobs")
     schedule.prepare()
 

@@ -101,6 +101,8 @@ def test_one_edit_is_one_entry_with_what_it_changed(admin: Client, free_acme: Ac
             "limit": "100",
             "included": None,
             "overage_price": None,
+            "overage_model": "per_unit",
+            "package_size": None,
             "enforcement": "hard",
             "window": "calendar_month",
         }

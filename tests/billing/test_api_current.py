@@ -79,7 +79,7 @@ def test_a_fresh_account_is_all_zeros_and_no_total_is_null(db: None) -> None:
         "summary": {"operations": 0, "references": 0, "by_operation": {}, "last_used_at": None},
         "cost": NOTHING,
         "lifetime_cost": NOTHING,
-        "charge": None,
+        "charge": {"USD": "0.0000000000"},
         "notice": "🎉 Demo Mode: You have unlimited access to all features."
         " Usage tracking is enabled for analytics purposes.",
     }

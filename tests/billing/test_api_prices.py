@@ -104,7 +104,7 @@ def test_null_is_unlimited_and_0_is_none(acme_api: Api) -> None:
 def test_the_subscription_names_the_whole_plan(acme: Account, acme_api: Api) -> None:
     document = acme_api.get("billing/subscription/").json()
 
-    assert set(document) == {"account", "plan", "started_at", "period", "next_plan", "next_at"}
+    assert set(document) == {"account", "plan", "started_at", "period", "next_plan", "next_at", "charge"}
     assert (document["next_plan"], document["next_at"]) == (None, None)
     assert (document["account"], document["plan"]["code"]) == (
         acme.public_id,

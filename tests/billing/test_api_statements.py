@@ -165,7 +165,8 @@ def test_the_whole_document_of_one_call(acme: Account, bob: User, acme_api: Api)
         ],
         "days_without_rate": {},
         "totals": {**figures, **quantities, "refused_attempts": 0},
-        "charge": None,
+        "charge": {"USD": "0.0000000000"},
+        "charge_lines": [],
         "meters": [{"meter": "spend", "name": "Cost", "unit": "USD", "used": "0.1002"}],
         "by_operation": {
             "rows": [{"operation": "text_analysis", "name": "Text analysis", **figures, **quantities}],

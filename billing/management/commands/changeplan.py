@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from accounts.errors import DomainError
 from accounts.references import find_account
-from billing import plans
+from billing import paid_plans, plans
 
 
 class Command(BaseCommand):
@@ -28,6 +28,7 @@ class Command(BaseCommand):
         if not options["plan"]:
             raise CommandError("--plan names none.")
         try:
+            paid_plans.refuse_if_paid(account)
             subscription = plans.change_plan(
                 account,
                 plans.find_plan(options["plan"]),
