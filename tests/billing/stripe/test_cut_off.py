@@ -1,6 +1,7 @@
 """By two at once, or cut off between two steps: nothing is bought or changed twice, nothing stays stuck."""
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ class Wire:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked = 0
+        self.keys: list[str] = []
         self.kill_before: int | None = None
         self.kill_after: int | None = None
         self.meanwhile: tuple[str, Act] | None = None
@@ -33,6 +35,7 @@ class Wire:
         def request(transport: InProcess, method: str, url: str, *given: Any, **more: Any) -> Any:
             self.asked += 1
             this = self.asked
+            self.keys.append(given[0].get("Idempotency-Key", ""))
             if this == self.kill_before:
                 raise Killed
             if self.meanwhile is not None and method == "post" and url.endswith(self.meanwhile[0]):
@@ -177,13 +180,15 @@ def test_an_upgrade_cut_off_anywhere_is_paid_once(
     assert len(fake.store.all("invoice", billing_reason="subscription_update")) == 1
 
 
+@pytest.mark.parametrize("form", ["the same", "another"])
 def test_a_downgrade_cut_off_anywhere_is_scheduled_once(
-    fake: Lookalike, wire: Wire, buy: Any, acme: Account, alice: User
+    fake: Lookalike, wire: Wire, buy: Any, acme: Account, alice: User, form: str
 ) -> None:
     prepared(fake, buy, "pro")
     basic = Plan.objects.get(code="basic")
+    attempts = (f"a{n if form == 'another' else 0}" for n in count())
 
-    cuts(wire, lambda: changes.change(acme, basic, actor=alice, attempt="a1"))
+    cuts(wire, lambda: changes.change(acme, basic, actor=alice, attempt=next(attempts)))
 
     deliver_all(fake)
     row = StripeSubscription.objects.select_related("plan", "next_plan").get()
@@ -241,12 +246,13 @@ def test_an_offer_of_another_change_or_of_nobody_is_refused(
 
 
 def test_an_attempt_of_letters_that_no_header_takes_is_passed_over(
-    fake: Lookalike, buy: Any, acme: Account, alice: User, client: Client
+    fake: Lookalike, wire: Wire, buy: Any, acme: Account, alice: User, client: Client
 ) -> None:
     prepared(fake, buy, "pro")
     client.force_login(alice)
 
     assert client.post("/upgrade/cancel/", {"attempt": "日本"}).status_code == 302
+    assert all(key.isascii() for key in wire.keys)
     assert StripeSubscription.objects.get().ends_at is not None
 
 
