@@ -62,52 +62,28 @@ def _billed_periods(account: Account) -> Iterator[bytes]:
     )
 
 
+PAYMENTS = (
+    ("invoices", StripeInvoice, "invoice_id", "number", "status", "currency", "amount_due", "amount_paid"),
+    ("refunds", StripeRefund, "refund_id", "amount", "currency", "created_at"),
+    ("disputes", StripeDispute, "dispute_id", "amount", "currency", "status"),
+    ("subscriptions", StripeSubscription, "subscription_id", "status", "plan__code", "period_start",
+     "period_end", "ends_at", "ended_at"),
+)  # fmt: skip
+
+
 @part(parts_of_an_account, "payments.json", "What stands here of the account's purchases at Stripe.")
 def _payments(account: Account) -> Iterator[bytes]:
-    of_account = {"customer__account": account}
-    invoices = (
-        "invoice_id",
-        "number",
-        "status",
-        "currency",
-        "amount_due",
-        "amount_paid",
-        "created_at",
-        "paid_at",
-    )
+    customers = StripeCustomer.objects.filter(account=account)
+    checkouts = StripeCheckout.objects.filter(account=account)
     return document(
         {
-            "customers": list(
-                StripeCustomer.objects.filter(account=account).values(
-                    "customer_id", "email", "created_at", "deleted_at"
-                )
-            ),
-            "subscriptions": list(
-                StripeSubscription.objects.filter(**of_account).values(
-                    "subscription_id",
-                    "status",
-                    "plan__code",
-                    "period_start",
-                    "period_end",
-                    "ends_at",
-                    "ended_at",
-                )
-            ),
-            "invoices": list(StripeInvoice.objects.filter(**of_account).values(*invoices)),
-            "refunds": list(
-                StripeRefund.objects.filter(**of_account).values(
-                    "refund_id", "amount", "currency", "created_at"
-                )
-            ),
-            "disputes": list(
-                StripeDispute.objects.filter(**of_account).values(
-                    "dispute_id", "amount", "currency", "status"
-                )
-            ),
+            "customers": list(customers.values("customer_id", "email", "created_at", "deleted_at")),
             "checkouts": list(
-                StripeCheckout.objects.filter(account=account).values(
-                    "session_id", "plan__code", "status", "created_by", "created_at"
-                )
+                checkouts.values("session_id", "plan__code", "status", "created_by", "created_at")
             ),
+            **{
+                name: list(model.objects.filter(customer__account=account).values(*columns))
+                for name, model, *columns in PAYMENTS
+            },
         }
     )

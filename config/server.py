@@ -1,4 +1,4 @@
-"""Granian and a job worker as child processes that are started again when they die."""
+"""Granian, and what runs beside it, as child processes that are started again when they die."""
 
 import contextlib
 import logging
@@ -63,11 +63,12 @@ class Child:
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
-class JobWorker(Child):
-    """Runs background jobs beside the server. It is never given up: requests can be served without it."""
+class Beside(Child):
+    """Runs beside the server, such as a job worker. Never given up: requests can be served without it."""
 
-    def __init__(self, line: list[str]) -> None:
+    def __init__(self, name: str, line: list[str]) -> None:
         super().__init__(line)
+        self.name = name
         self._began = time.monotonic()
         self._pause_s = 1.0
         self._starts_at: float | None = None  # when it is due to be started again; None while it runs
@@ -80,7 +81,8 @@ class JobWorker(Child):
             self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2) if is_young else 1.0
             self._starts_at = now + self._pause_s
             self._end_group()
-            logger.error("the job worker ended with exit code %s; starting it again", self.process.returncode)
+            code = self.process.returncode
+            logger.error("the %s ended with exit code %s; starting it again", self.name, code)
         elif self._starts_at is not None and now >= self._starts_at:
             self.process = self._start()
             self._began, self._starts_at = now, None
@@ -93,11 +95,13 @@ class JobWorker(Child):
 class Server(Child):
     """One server. Granian replaces a worker that dies, and gives up when one dies twice within seconds."""
 
-    jobs: JobWorker | None = None
+    def __init__(self, line: list[str]) -> None:
+        super().__init__(line)
+        self.beside: list[Beside] = []
 
-    def work(self, line: list[str]) -> None:
-        """Start a job worker that is looked after and ended with the server."""
-        self.jobs = JobWorker(line)
+    def start_beside(self, name: str, line: list[str]) -> None:
+        """Start a process that is looked after and ended with the server."""
+        self.beside.append(Beside(name, line))
 
     def keep(self) -> int:
         """Wait for the server to end, and start it again when it died; its exit code when it was stopped.
@@ -119,20 +123,20 @@ class Server(Child):
             self.process = self._start()
 
     def _wait(self) -> int:
-        """Look after the job worker until the server ends; the server's exit code."""
+        """Look after what runs beside it until the server ends; the server's exit code."""
         while True:
             try:
                 return self.process.wait(timeout=LOOKED_AFTER_EVERY_S)
             except subprocess.TimeoutExpired:
-                if self.jobs is not None:
-                    self.jobs.look_after()
+                for child in self.beside:
+                    child.look_after()
 
     def stop(self) -> None:
-        if self.jobs is not None:
-            self.jobs.ask_to_end()  # both have the same time to finish what they do
+        for child in self.beside:
+            child.ask_to_end()  # all have the same time to finish what they do
         super().stop()
-        if self.jobs is not None:
-            self.jobs.stop()
+        for child in self.beside:
+            child.stop()
 
 
 @contextlib.contextmanager

@@ -102,7 +102,7 @@ def test_a_job_worker_that_keeps_dying_takes_longer_pauses_and_is_never_given_up
 ) -> None:
     now = 100.0
     monkeypatch.setattr(server.time, "monotonic", lambda: now)
-    jobs = server.JobWorker([sys.executable, "-c", "raise SystemExit(9)"])
+    jobs = server.Beside("job worker", [sys.executable, "-c", "raise SystemExit(9)"])
     starts = []
 
     for _ in range(8):

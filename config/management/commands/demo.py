@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing import catalogue
-from config import demo
+from config import demo, stripe_lookalike
 from config.management.commands.serve import check_port
 from config.server import Server, command, jobs_command, serving
 
@@ -31,6 +31,8 @@ BANNER = """
   Admin           {url}/admin/
                   {staff}   password: {password}
   API             {url}/api/v1/docs/
+  Payments        {payments}/
+                  {about}
   A key           {key}
 
   Record usage:
@@ -50,15 +52,20 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         check_port("127.0.0.1", settings.PORT)
         url = f"http://127.0.0.1:{settings.PORT}"
+        lookalike = stripe_lookalike.choose(url)  # before anything starts, for all are told where it is
         with serving(command("127.0.0.1", settings.PORT)) as server:  # starts up while the tables are made
+            if lookalike is not None:
+                server.start_beside("look-alike of Stripe", lookalike.command)
             call_command("migrate", verbosity=0)
             catalogue.load()
-            server.work(jobs_command())
+            server.start_beside("job worker", jobs_command())
             known = demo.demo_secrets()
             cast = demo.prepare(known)
             wait_until_ready(url, server)
             if not demo.is_complete(cast):
                 demo.fill(cast, url, known.service_key)
+            if lookalike is not None:
+                stripe_lookalike.sell_plans(lookalike)
             self.stdout.write(
                 BANNER.format(
                     url=url,
@@ -67,6 +74,8 @@ class Command(BaseCommand):
                     password=known.password,
                     key=known.account_key,
                     curl=CURL.format(url=url, key=known.account_key),
+                    payments=lookalike.base if lookalike else settings.STRIPE_API_BASE,
+                    about="a look-alike of Stripe: try paying, no money moves" if lookalike else "Stripe",
                 )
             )
             self.stdout.flush()

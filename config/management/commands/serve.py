@@ -25,7 +25,7 @@ class Command(BaseCommand):
         line = command(options["host"], options["port"], options["workers"], options["threads"])
         with serving(line) as server:
             if not options["no_jobs"]:
-                server.work(jobs_command())
+                server.start_beside("job worker", jobs_command())
             sys.exit(server.keep())
 
 
