@@ -76,6 +76,22 @@ class Payments:
         return self.subscription is not None and self.subscription.status in (*access.GIVING, "past_due")
 
     @property
+    def is_settled(self) -> bool:
+        """Whether nothing is open that has to be paid before another plan is chosen."""
+        return self.subscription is not None and self.subscription.status in access.GIVING
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether another plan is to come already: at the period's end, or when it is paid."""
+        found = self.subscription
+        return found is not None and (found.next_plan is not None or found.pending_plan is not None)
+
+    @property
+    def is_owing(self) -> bool:
+        """Whether a subscription waits to be paid or resumed; a second one is not sold beside it."""
+        return self.subscription is not None and self.subscription.status in ("unpaid", "paused")
+
+    @property
     def mode(self) -> str:
         """What to say where one pays, when no money moves."""
         return mode()

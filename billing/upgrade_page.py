@@ -85,11 +85,14 @@ def _act(plan: Plan, current: Plan, payments: Payments) -> tuple[str, str]:
     if payments.is_paying:
         paid = payments.subscription.plan if payments.subscription else None
         if plan.price and plan.stripe_lookup_key and paid is not None and plan != paid:
-            return "change", f"Upgrade to {plan.name}" if plan.rank > paid.rank else f"Change to {plan.name}"
+            is_up = plan.rank > paid.rank
+            if payments.ends_at is not None or (is_up and payments.is_bound) or not payments.is_settled:
+                return "", ""  # the banner says what is to be undone or paid first
+            return "change", f"Upgrade to {plan.name}" if is_up else f"Change to {plan.name}"
         if plan.code == paid_plans.FALLBACK and payments.ends_at is None:
             return "cancel", f"Go back to {plan.name}"
         return "", ""
-    if plan.price and plan.stripe_lookup_key and plan != current:
+    if plan.price and plan.stripe_lookup_key and plan != current and not payments.is_owing:
         return "buy", f"Buy {plan.name}"
     return "", ""
 

@@ -4,14 +4,16 @@ import secrets
 
 from django.conf import settings
 from django.contrib import messages
+from django.core.exceptions import BadRequest
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.errors import DomainError
 from accounts.pages import AccountRequest, Page, account_page, managers_only, raise_for_page
 from billing import paid_plans, payments_page, upgrade_page
+from billing.models import Plan
 from billing.plans import subscription_of
 from billing.stripe import changes, checkout, portal
 from billing.stripe.checkout import checked_plan
@@ -20,7 +22,10 @@ ATTEMPT_AT_MOST = 64
 
 
 def payment_act(view: Page) -> Page:
-    """For owners and admins; what Stripe or the account's state forbids is told on the upgrade page."""
+    """For owners and admins; what Stripe or the account's state forbids is told on the upgrade page.
+
+    What none of our pages could have sent is a 400, and a plan that is not there a 404.
+    """
 
     @account_page
     @managers_only
@@ -29,6 +34,8 @@ def payment_act(view: Page) -> Page:
             return view(request, *args, **kwargs)  # type: ignore[return-value]
         except DomainError as error:
             raise_for_page(error)
+            if error.status == 400:
+                raise BadRequest(error.message) from error
             messages.error(request, error.message)
             return to_plans(request)
 
@@ -47,7 +54,11 @@ def address(request: AccountRequest, name: str) -> str:
 def attempt_of(request: AccountRequest) -> str:
     """What tells this form from the one before; sent twice it is one request to Stripe."""
     given = request.POST.get("attempt", "")
-    return given if given.isalnum() and len(given) <= ATTEMPT_AT_MOST else secrets.token_hex(16)
+    return (
+        given
+        if given.isascii() and given.isalnum() and len(given) <= ATTEMPT_AT_MOST
+        else secrets.token_hex(16)
+    )
 
 
 def to_stripe(request: AccountRequest, url: str) -> HttpResponse:
@@ -85,15 +96,28 @@ def buy(request: AccountRequest) -> HttpResponse:
 @require_GET
 @account_page
 def returned(request: AccountRequest) -> HttpResponse:
-    """Where Stripe sends who has paid: looks at once, and again every few seconds until the plan is there."""
+    """Where Stripe sends who has paid: looks at once, and again every few seconds until the plan is there.
+
+    Its script asks with X-Look, and is answered 204 while there is no news.
+    """
+    is_look = "X-Look" in request.headers
     try:
-        row, is_there = checkout.returned(request.account, request.GET.get("session", ""))
+        back = checkout.returned(request.account, request.GET.get("session", ""))
     except DomainError as error:
         raise_for_page(error)
+        if is_look:
+            return HttpResponse(status=204)
         return render(request, "settings/activating.html", {"plan": None, "message": error.message})
-    if not is_there:
-        return render(request, "settings/activating.html", {"plan": row.plan})
-    messages.success(request, f"{row.plan.name} is in force. Thank you!")
+    if is_look:
+        return HttpResponse(status=200 if back.is_lost or back.is_in_force else 204)
+    if back.is_lost:
+        messages.warning(
+            request, f"{back.plan.name} was not paid, and that checkout is over. Nothing changed."
+        )
+        return to_plans(request)
+    if not back.is_in_force:
+        return render(request, "settings/activating.html", {"plan": back.plan, "back": back})
+    messages.success(request, f"{back.plan.name} is in force. Thank you!")
     return redirect(reverse("settings_usage") + request.account_query)
 
 
@@ -101,9 +125,15 @@ def returned(request: AccountRequest) -> HttpResponse:
 @payment_act
 def change(request: AccountRequest, code: str) -> HttpResponse:
     """Another plan for an account that pays: what it comes to, and the button that does it."""
-    plan = checked_plan(code)
+    plan = get_object_or_404(Plan, code=code)
     if request.method == "POST":
-        subscription = changes.change(request.account, plan, actor=request.user, attempt=attempt_of(request))
+        subscription = changes.change(
+            request.account,
+            plan,
+            actor=request.user,
+            attempt=attempt_of(request),
+            offer=request.POST.get("offer", ""),
+        )
         if subscription.plan == plan:
             messages.success(request, f"{plan.name} is in force.")
         return to_plans(request)
@@ -115,6 +145,7 @@ def change(request: AccountRequest, code: str) -> HttpResponse:
         "plan": plan,
         "subscription": subscription,
         "due": None if quote is None else payments_page.money(quote.amount_due, quote.currency),
+        "offer": "" if quote is None else quote.offer,
         "attempt": secrets.token_hex(16),
         "mode": payments_page.mode(),
     }

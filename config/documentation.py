@@ -34,6 +34,9 @@ PAGES = (
     Page("start", "Start", "From nothing to the first record in two minutes."),
     Page("record", "Record usage", "Tell Tollgate what was used: one event, a thousand, or a file of lines."),
     Page("quotas", "Quotas", "Ask before the work, hold room for it, and never pass a hard limit."),
+    Page(
+        "payment", "Plans and payment", "Buy a plan, change it, cancel it; what happens when a payment fails."
+    ),
     Page("concepts", "Concepts", "What the words mean, and what holds everywhere."),
     Page("api", "API", "Keys, scopes, pages, formats, and every endpoint on one page."),
     Page("errors", "Errors and limits", "What can go wrong, how it is said, and what to do then."),

@@ -3,6 +3,7 @@
 ERROR_WORDS = {
     "account_required": "A service key has to name the account.",
     "already_reversed": "A record is reversed once at most; the answer names the reversal.",
+    "checkout_replaced": "Another plan is being bought for this account at the same time; try again.",
     "already_subscribed": "The account pays for a plan already: change it instead of buying another.",
     "already_settled": "The reservation was settled with another event.",
     "conflict": "This event_id or Idempotency-Key was used before with other content.",

@@ -7,15 +7,20 @@ at what came of it. Nothing here is changed because a request was answered.
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.core import signing
+
 from accounts import audit
-from accounts.errors import DomainError
+from accounts.errors import DomainError, Invalid
 from accounts.models import Account, User
 from billing import paid_plans
 from billing.models import Plan, StripeSubscription
 from billing.stripe import client, prices, sync
+from billing.stripe.access import GIVING
 from billing.stripe.periods import Object
 
 WAIT = timedelta(seconds=5)
+SALT = "billing.plan_offer"
+OFFER_HOLDS = timedelta(minutes=30)
 
 
 class NotNow(DomainError):
@@ -32,6 +37,7 @@ class Quote:
     plan: Plan
     amount_due: int
     currency: str
+    offer: str  # sent back with the form, so that what was shown is what is paid
 
 
 def of(account: Account) -> StripeSubscription:
@@ -54,6 +60,7 @@ def is_upgrade(subscription: StripeSubscription, plan: Plan) -> bool:
 def quote(account: Account, plan: Plan) -> Quote:
     """What an upgrade costs now, for the rest of the period."""
     subscription = of(account)
+    refuse_upgrade(subscription)
     items = _items(subscription, plan)
     found = client.ask(
         lambda api: api.v1.invoices.create_preview(
@@ -64,16 +71,50 @@ def quote(account: Account, plan: Plan) -> Quote:
             }
         )
     )
-    return Quote(plan, found.get("amount_due") or 0, (found.get("currency") or "usd").upper())
+    # Stripe's clock, not ours, says up to when it has reckoned.
+    about = (found.get("parent") or {}).get("subscription_details") or {}
+    at = about.get("subscription_proration_date")
+    offer = signing.dumps([subscription.subscription_id, plan.code, at], salt=SALT)
+    return Quote(plan, found.get("amount_due") or 0, (found.get("currency") or "usd").upper(), offer)
 
 
-def change(account: Account, plan: Plan, *, actor: User, attempt: str) -> StripeSubscription:
+def refuse_upgrade(subscription: StripeSubscription) -> None:
+    """Raises NotNow where an upgrade that then is not paid would not leave everything as it was."""
+    if subscription.pending_plan is not None:
+        raise NotNow("An upgrade waits for its payment already. Pay it, or wait until it lapses.")
+    if subscription.ends_at is not None or subscription.next_plan is not None:
+        raise NotNow("A change is scheduled already. Undo it first; then the plan can be upgraded.")
+
+
+def _offered_at(offer: str, subscription: StripeSubscription, plan: Plan) -> int | None:
+    """The instant up to which a quote has reckoned; None where nobody said.
+
+    Raises:
+        Invalid: field `offer`; it is none of ours, or was made for something else.
+        NotNow: it is too old.
+    """
+    if not offer:
+        return None
+    try:
+        id_, code, at = signing.loads(offer, salt=SALT, max_age=OFFER_HOLDS)
+    except signing.SignatureExpired as error:
+        raise NotNow("This amount was reckoned a while ago. Look at it again.") from error
+    except (signing.BadSignature, ValueError) as error:
+        raise Invalid("offer", "This offer was not made here.") from error
+    if (id_, code) != (subscription.subscription_id, plan.code):
+        raise Invalid("offer", "This offer was made for another change.")
+    return int(at) if at else None
+
+
+def change(account: Account, plan: Plan, *, actor: User, attempt: str, offer: str = "") -> StripeSubscription:
     """Upgrade at once, or go down at the period's end; to the free plan: cancel at the period's end.
 
     Args:
         attempt: of the form that was sent, so that sending it twice is doing it once.
+        offer: of the quote that was looked at; an upgrade then costs what it said.
 
     Raises:
+        Invalid: field `offer`; it is not of a quote for this change.
         NotNow: the account is on that plan, has to pay an invoice first, or has nothing to change.
         NotForSale: Stripe sells no such plan.
     """
@@ -84,14 +125,18 @@ def change(account: Account, plan: Plan, *, actor: User, attempt: str) -> Stripe
     subscription = of(account)
     if subscription.plan == plan and subscription.next_plan is None and subscription.ends_at is None:
         raise NotNow(f"The account is on {plan.name} already.")
-    if subscription.status == "past_due":
-        raise NotNow("The last payment has failed. Pay it first; then the plan can be changed.")
-    items = _items(subscription, plan) if subscription.plan != plan else []
-    _go_on(subscription, attempt)
+    if subscription.status not in GIVING:
+        raise NotNow("A payment is open. Pay it first; then the plan can be changed.")
     if subscription.plan == plan:
-        pass  # what was scheduled is undone, and nothing else was wished
+        _go_on(subscription, attempt)  # what was scheduled is undone, and nothing else was wished
     elif is_upgrade(subscription, plan):
-        _upgrade(subscription, items, attempt)
+        at = _offered_at(offer, subscription, plan)
+        refuse_upgrade(subscription)
+        if subscription.schedule_id:  # what a downgrade left that was cut off: it changes nothing
+            _release(subscription, attempt)
+        _upgrade(subscription, _items(subscription, plan), attempt, at)
+    elif subscription.ends_at is not None:
+        raise NotNow("The plan is cancelled already. Undo that first; then another can follow.")
     else:
         _downgrade(subscription, plan, attempt)
     audit.write("subscription.change_asked", actor=actor, account=account, subject=plan.code)
@@ -157,8 +202,11 @@ def _items(subscription: StripeSubscription, plan: Plan) -> list[dict[str, objec
     return items
 
 
-def _upgrade(subscription: StripeSubscription, items: list[dict[str, object]], attempt: str) -> None:
+def _upgrade(
+    subscription: StripeSubscription, items: list[dict[str, object]], attempt: str, at: int | None
+) -> None:
     """The plan changes only when the difference is paid; until then Stripe keeps the change pending."""
+    reckoned: Object = {} if at is None else {"proration_date": at}
     client.ask(
         lambda api: api.v1.subscriptions.update(
             subscription.subscription_id,
@@ -166,6 +214,7 @@ def _upgrade(subscription: StripeSubscription, items: list[dict[str, object]], a
                 "items": items,
                 "proration_behavior": "always_invoice",
                 "payment_behavior": "pending_if_incomplete",
+                **reckoned,
             },
             _key("upgrade", subscription, attempt),
         )
@@ -173,12 +222,21 @@ def _upgrade(subscription: StripeSubscription, items: list[dict[str, object]], a
 
 
 def _downgrade(subscription: StripeSubscription, plan: Plan, attempt: str) -> None:
-    schedule = client.ask(
-        lambda api: api.v1.subscription_schedules.create(
-            {"from_subscription": subscription.subscription_id}, _key("schedule", subscription, attempt)
+    """Let another plan follow the running phase; one that was to follow before makes room for it.
+
+    Cut off between the two requests, it leaves a schedule that changes nothing, and the next
+    attempt goes on with that.
+    """
+    if subscription.schedule_id:
+        schedule = client.retrieve("subscription_schedules", subscription.schedule_id)
+    else:
+        schedule = client.ask(
+            lambda api: api.v1.subscription_schedules.create(
+                {"from_subscription": subscription.subscription_id},
+                _key("schedule", subscription, attempt),
+            )
         )
-    )
-    first = (schedule.get("phases") or [{}])[0]
+    first = _running_phase(schedule)
     kept = [
         {"price": item["price"], **({"quantity": item["quantity"]} if item.get("quantity") else {})}
         for item in first.get("items") or ()
@@ -188,7 +246,11 @@ def _downgrade(subscription: StripeSubscription, plan: Plan, attempt: str) -> No
     end = first.get("end_date")
     phases = [
         {"items": kept, "start_date": first.get("start_date"), "end_date": end},
-        {"items": following, "start_date": end},
+        {
+            "items": following,
+            "start_date": end,
+            "duration": {"interval": plan.interval, "interval_count": 1},
+        },
     ]
     client.ask(
         lambda api: api.v1.subscription_schedules.update(
@@ -197,6 +259,12 @@ def _downgrade(subscription: StripeSubscription, plan: Plan, attempt: str) -> No
             _key("phases", subscription, attempt),
         )
     )
+
+
+def _running_phase(schedule: Object) -> Object:
+    phases = schedule.get("phases") or [{}]
+    running = (schedule.get("current_phase") or {}).get("start_date")
+    return next((phase for phase in phases if phase.get("start_date") == running), phases[0])
 
 
 def _key(act: str, subscription: StripeSubscription, attempt: str) -> dict[str, str]:

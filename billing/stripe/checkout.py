@@ -5,6 +5,8 @@ asks again, at once or after being killed, is answered with the same session.
 """
 
 import secrets
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
@@ -21,6 +23,18 @@ from billing.stripe.periods import Object, instant
 WAIT = timedelta(seconds=5)
 ROUNDS = 3
 LEFT_AT_LEAST = timedelta(minutes=2)
+
+
+class Replaced(DomainError):
+    """Somebody else in the account began to buy another plan at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "checkout_replaced",
+            "Another plan is being bought for this account at the moment. Look at the plans, and try again.",
+            409,
+            "plan",
+        )
 
 
 class AlreadySubscribed(DomainError):
@@ -62,7 +76,8 @@ def begin(account: Account, plan: Plan, *, actor: User | str, success_url: str, 
             refuse_a_second(account)
         elif row.plan_id != plan.pk:
             # Begun for another plan, and cut off before Stripe answered: finish it, then close it.
-            _create(row, customer, success_url, cancel_url)
+            with suppress(Replaced):
+                _create(row, customer, success_url, cancel_url)
         else:
             return _create(row, customer, success_url, cancel_url)
     raise client.StripeAway
@@ -89,7 +104,7 @@ def _opened(account: Account, plan: Plan, actor: User | str) -> StripeCheckout:
             audit.write("checkout.begun", actor=actor, account=account, subject=plan.code)
             return row
     except IntegrityError:
-        return StripeCheckout.objects.select_related("plan").get(open_for=account)
+        return _opened(account, plan, actor)
 
 
 def _create(row: StripeCheckout, customer: StripeCustomer, success_url: str, cancel_url: str) -> str:
@@ -118,13 +133,23 @@ def _create(row: StripeCheckout, customer: StripeCustomer, success_url: str, can
         # It will be refused for ever: the next try is a new attempt.
         StripeCheckout.objects.filter(pk=row.pk, session_id=None).update(open_for=None, status="failed")
         raise
-    StripeCheckout.objects.filter(pk=row.pk).update(
+    return _kept(row, session)
+
+
+def _kept(row: StripeCheckout, session: Object) -> str:
+    """Note the session that was made; where another plan took its place meanwhile, it is ended instead."""
+    mine = StripeCheckout.objects.filter(pk=row.pk, session_id=None).exclude(open_for=None)
+    is_noted = mine.update(
         session_id=session["id"],
         url=session.get("url") or "",
         status=session.get("status") or "open",
         expires_at=instant(session.get("expires_at")),
     )
-    return session.get("url") or ""
+    if is_noted or StripeCheckout.objects.filter(session_id=session["id"]).exclude(open_for=None).exists():
+        return session.get("url") or ""
+    with suppress(client.StripeRefused):  # it is open no longer
+        client.act("checkout.sessions.expire", session["id"])
+    raise Replaced
 
 
 def _is_payable(row: StripeCheckout) -> bool:
@@ -159,8 +184,19 @@ def _close(row: StripeCheckout) -> None:
     StripeCheckout.objects.filter(pk=row.pk).exclude(open_for=None).update(open_for=None)
 
 
-def returned(account: Account, session_id: str) -> tuple[StripeCheckout, bool]:
-    """Who comes back from paying: look at Stripe at once; the checkout, and whether its plan is in force.
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Who comes back from Stripe: what they were buying, and how far it has come."""
+
+    plan: Plan
+    is_in_force: bool
+    is_open: bool  # nothing was paid, and it still can be
+    url: str
+    is_lost: bool  # it ran out, or was ended in favour of another
+
+
+def returned(account: Account, session_id: str) -> Return:
+    """Who comes back from paying: look at Stripe at once.
 
     Raises:
         NotYours: the session was not begun by this account.
@@ -173,7 +209,8 @@ def returned(account: Account, session_id: str) -> tuple[StripeCheckout, bool]:
         mirrors.write_checkout(session)
     found = sync.sync_account(account, wait=WAIT)
     is_there = found is not None and found.verdict is Verdict.PLAN and found.plan == row.plan
-    return row, is_there
+    status = (session or {}).get("status") or ("expired" if session is None else "open")
+    return Return(row.plan, is_there, status == "open", row.url, status == "expired")
 
 
 def checked_plan(code: object) -> Plan:

@@ -1,5 +1,7 @@
 """The portal at Stripe, where payment methods and invoices are seen to."""
 
+import secrets
+
 from accounts import audit
 from accounts.errors import DomainError
 from accounts.models import Account, User
@@ -22,7 +24,9 @@ def begin(account: Account, *, actor: User | str, return_url: str) -> str:
         )
     session = client.ask(
         lambda api: api.v1.billing_portal.sessions.create(
-            {"customer": customer.customer_id, "return_url": return_url}
+            {"customer": customer.customer_id, "return_url": return_url},
+            # Each is opened anew; the key is for the library, which may send the request twice.
+            {"idempotency_key": f"tollgate-portal-{secrets.token_hex(16)}"},
         )
     )
     audit.write("portal.opened", actor=actor, account=account, subject=customer.customer_id)

@@ -145,7 +145,7 @@ def test_serve_runs_jobs_beside_it_unless_told_not_to(
     arguments: list[str], expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = SimpleNamespace(lines=[], keep=lambda: 0)
-    kept.work = kept.lines.append
+    kept.start_beside = lambda _, line: kept.lines.append(line)
     monkeypatch.setattr(serve, "serving", lambda line: contextlib.nullcontext(kept))
 
     with pytest.raises(SystemExit) as left:

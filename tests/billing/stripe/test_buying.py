@@ -228,7 +228,7 @@ def test_buying_on_the_page_leads_to_stripe_and_back(fake: Lookalike, pages: Cli
     assert f'content="0; url={session["url"]}"' in there.content.decode()
 
     early = pages.get("/upgrade/return/", {"session": session["id"]})
-    assert "Activating Pro Plan" in early.content.decode()
+    assert "Pro Plan is not paid yet" in early.content.decode()
     fake.complete_checkout(session["id"])
     back = pages.get("/upgrade/return/", {"session": session["id"]}, follow=True)
 
@@ -296,7 +296,7 @@ def test_the_page_shows_invoices_and_refunds(fake: Lookalike, pages: Client, acm
     assert re.search(r"<dd>Pro Plan, .*\$20.* a month</dd>", card)
     assert "Renews" in card
     assert f'href="{fake.base}/invoice/' in text
-    assert "$5.00 went back to you" in text
+    assert "Refunded: $5.00" in text
     assert "Manage payment" in text
 
 

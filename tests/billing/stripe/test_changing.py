@@ -299,7 +299,7 @@ def test_stripe_away_changes_nothing_and_says_so(payer: Payer) -> None:
     assert payer.stripe["cancel_at"] is None
 
 
-@pytest.mark.parametrize("code", ["enterprise", "demo", "nothing"])
+@pytest.mark.parametrize("code", ["enterprise", "demo"])
 def test_what_is_not_sold_cannot_be_changed_to(payer: Payer, code: str) -> None:
     payer.buy("pro")
 

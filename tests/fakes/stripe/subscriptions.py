@@ -141,7 +141,7 @@ def _update_items(world: World, sub: Object, given: Object, values: Object) -> O
     ]
     behavior = given.get("proration_behavior", "create_prorations")
     lines = (
-        _prorations(world, sub, wanted)
+        _prorations(world, sub, wanted, int(given.get("proration_date") or world.store.now))
         if behavior != "none" and sub["status"] in ("active", "past_due")
         else []
     )
@@ -177,11 +177,15 @@ def _update_items(world: World, sub: Object, given: Object, values: Object) -> O
     return sub
 
 
-def _prorations(world: World, sub: Object, wanted: list[tuple[Object, Object | None]]) -> list[Object]:
+def _prorations(
+    world: World, sub: Object, wanted: list[tuple[Object, Object | None]], at: int
+) -> list[Object]:
     """What the rest of the period costs more, to the second: the old price back, the new one on."""
     start, end = period(sub)
-    left = Decimal(max(0, end - world.store.now)) / Decimal(max(1, end - start))
-    rest = (world.store.now, end)
+    if not start <= at <= end:
+        raise Problem("The proration date is outside of the current period.", param="proration_date")
+    left = Decimal(max(0, end - at)) / Decimal(max(1, end - start))
+    rest = (at, end)
     lines = []
     for one, price in wanted:
         if price is None or metered(price):
@@ -214,11 +218,13 @@ def preview(world: World, given: Object) -> Object:
         (one, active_price(world, one["price"]) if one.get("price") else None)
         for one in details.get("items") or ()
     ]
-    lines = _prorations(world, sub, wanted)
+    at = int(details.get("proration_date") or world.store.now)
+    lines = _prorations(world, sub, wanted, at)
     if details.get("proration_behavior") != "always_invoice":
         lines += _fees(world, sub)
     found = shapes.invoice(world.store, sub, "upcoming", lines, period(sub), world.base)
     found["id"] = f"upcoming_{found['id']}"
+    found["parent"]["subscription_details"]["subscription_proration_date"] = at
     return found
 
 
