@@ -44,7 +44,7 @@ def _page(title: str, body: str, status: int = 200) -> Answer:
         f"<title>{escape(title)} · look-alike</title>"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<link rel="icon" href="data:,"><style>{STYLE}</style></head>'
-        f'<body><div class="notice" role="note">{NOTICE}</div>'
+        f'<body><header class="notice"><p role="note">{NOTICE}</p></header>'
         f"<main><h1>{escape(title)}</h1>{body}</main></body></html>"
     )
     return Answer(status, text)
