@@ -42,7 +42,7 @@ def fake(settings: Any, live_server: Any) -> Iterator[Lookalike]:
 @pytest.fixture
 def page(browser: Browser, live_server: Any, fake: Lookalike, acme: Account, alice: User) -> Iterator[Page]:
     """Alice's page; afterwards nothing went wrong in it, and no host was asked but these two."""
-    context = browser.new_context(base_url=live_server.url, viewport=DESKTOP)
+    context = browser.new_context(base_url=live_server.url, viewport=DESKTOP)  # type: ignore[arg-type]
     cookie = {"name": "sessionid", "value": session_key(alice, acme), "url": live_server.url}
     context.add_cookies([cookie])  # type: ignore[list-item]
     wrong: list[str] = []
