@@ -5,7 +5,7 @@ from pathlib import Path
 
 from django.db import transaction
 
-from billing.models import Plan, PlanLimit
+from billing.models import OverageTier, Plan, PlanLimit
 from usage import catalogue as usage_catalogue
 from usage.catalogue import read_rows
 from usage.models import Meter
@@ -62,9 +62,26 @@ def _add_limit(row: dict[str, str]) -> bool:
         "limit": _decimal(row["limit"]),
         "included": _decimal(row["included"]),
         "overage_price": _decimal(row["overage_price_usd"]),
+        "overage_model": row.get("overage_model") or PlanLimit.OverageModel.PER_UNIT,
+        "package_size": _decimal(row.get("package_size", "")),
         "enforcement": row["enforcement"],
         "window": row["window"],
     }
     plan = Plan.objects.get(code=row["plan"])
     meter = Meter.objects.get(slug=row["meter"])
-    return PlanLimit.objects.get_or_create(plan=plan, meter=meter, defaults=values)[1]
+    limit, is_new = PlanLimit.objects.get_or_create(plan=plan, meter=meter, defaults=values)
+    if is_new:  # one that was there may have been changed by staff, and is theirs
+        for tier in filter(None, (row.get("tiers") or "").split(" ")):
+            _add_tier(limit, tier)
+    return is_new
+
+
+def _add_tier(limit: PlanLimit, text: str) -> None:
+    """A tier as the file writes it: `100:0.01:1` is up to 100 at 0.01 each and 1 flat, `*` without end."""
+    up_to, unit_price, *flat_fee = text.split(":")
+    OverageTier.objects.create(
+        limit=limit,
+        up_to=None if up_to == "*" else Decimal(up_to),
+        unit_price=Decimal(unit_price),
+        flat_fee=Decimal(flat_fee[0]) if flat_fee else 0,
+    )

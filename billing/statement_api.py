@@ -11,7 +11,7 @@ from rest_framework.views import APIView
 from accounts.authentication import account_of
 from accounts.errors import Invalid
 from accounts.models import Account
-from billing import months, statement_schema, statements
+from billing import months, period_charges, statement_schema, statements
 from billing.months import Month
 from billing.statement_files import FORMATS, answer, rows_in
 from billing.statement_json import costs_as_json
@@ -73,6 +73,7 @@ def month_document(month: Month, account: Account) -> dict[str, object]:
         "tokens": quantity_text(scale_up(month.tokens, QUANTITY_PLACES)),
         "images": quantity_text(scale_up(month.images, QUANTITY_PLACES)),
         "cost": costs_as_json(costs),
+        "charge": period_charges.text(month.charge.total),
     }
 
 

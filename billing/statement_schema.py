@@ -17,6 +17,10 @@ class StatementCost(s.Serializer):
     INR = s.CharField(allow_null=True, help_text="At the rates of the days; null when a day has none.")
 
 
+class StatementCharge(s.Serializer):
+    USD = s.CharField()
+
+
 class StatementMonth(s.Serializer):
     month = s.CharField(help_text="Such as 2026-11; the address of its statement.")
     running = s.BooleanField(help_text="True for the current month, whose figures still grow.")
@@ -31,6 +35,7 @@ class StatementMonth(s.Serializer):
     tokens = s.CharField()
     images = s.CharField()
     cost = StatementCost()
+    charge = StatementCharge(allow_null=True, help_text="What is owed for the month; null: by agreement.")
 
 
 class StatementList(s.Serializer):
@@ -142,10 +147,6 @@ class StatementMeter(s.Serializer):
     name = s.CharField()
     unit = s.CharField()
     used = s.CharField()
-
-
-class StatementCharge(s.Serializer):
-    USD = s.CharField()
 
 
 class StatementDocument(s.Serializer):

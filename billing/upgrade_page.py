@@ -9,10 +9,11 @@ from django.utils import timezone
 
 from accounts.models import Account
 from billing import paid_plans
-from billing.models import Plan, PlanLimit
+from billing.models import OverageTier, Plan, PlanLimit
 from billing.payments_page import Payments
 from billing.plans import plan_in_force, plan_of
 from billing.stripe import client
+from usage import formatting
 from usage import price_book as price_books
 from usage.price_book import MeterEntry
 
@@ -32,6 +33,7 @@ class Allowance:
     amount: Decimal | None  # None: no limit
     is_included: bool  # what the price covers, with a price beyond it
     overage_price: Decimal | None
+    beyond: str  # the price beyond it in words, where it is not simply one of each
     window: str
     is_asked_for: bool  # its meter is the one that ran out
 
@@ -65,7 +67,7 @@ def load(account: Account, meter: str | None, payments: Payments) -> UpgradePage
     """
     current = plan_in_force(payments.ours, timezone.now()) if payments.ours else plan_of(account)
     ran_out = next((m for m in price_books.current().meters if m.slug == meter), None)
-    plans = Plan.objects.prefetch_related("limits__meter")
+    plans = Plan.objects.prefetch_related("limits__meter", "limits__tiers")
     offers = [
         Offer(
             plan,
@@ -110,7 +112,29 @@ def _allowance(plan: Plan, limit: PlanLimit, ran_out: MeterEntry | None) -> Allo
         unit=limit.meter.shown_as,
         amount=limit.included if is_included else limit.limit,
         is_included=is_included,
-        overage_price=limit.overage_price,
+        overage_price=limit.overage_price if limit.overage_model == PlanLimit.OverageModel.PER_UNIT else None,
+        beyond=beyond_in_words(limit),
         window=WINDOWS.get(limit.window, f"a {plan.interval}"),
         is_asked_for=ran_out is not None and limit.meter_id == ran_out.id,
     )
+
+
+def beyond_in_words(limit: PlanLimit) -> str:
+    """What packages and tiers cost: "$0.50 per 100 calls begun", "$0.01 each up to 100, then $0.005 each"."""
+    models, unit = PlanLimit.OverageModel, limit.meter.shown_as
+    if limit.overage_model == models.PACKAGE and limit.overage_price is not None and limit.package_size:
+        price = formatting.money(limit.overage_price, "USD")
+        return f"{price} per {formatting.in_unit(limit.package_size, unit)} begun"
+    if limit.overage_model not in (models.GRADUATED, models.VOLUME):
+        return ""
+    words = [_tier_in_words(tier, unit) for tier in limit.tiers.all()]
+    if limit.overage_model == models.VOLUME and len(words) > 1:
+        return f"all of it at one price: {'; '.join(words)}"
+    return ", then ".join(words)
+
+
+def _tier_in_words(tier: OverageTier, unit: str) -> str:
+    words = f"{formatting.money(tier.unit_price, 'USD')} each"
+    if tier.flat_fee:
+        words = f"{formatting.money(tier.flat_fee, 'USD')} and {words}"
+    return words if tier.up_to is None else f"{words} up to {formatting.in_unit(tier.up_to, unit)}"

@@ -1,9 +1,6 @@
 """Tiers of overage prices, and billing periods as they were charged."""
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 
@@ -12,40 +9,22 @@ from accounts.admin.display import linked, moment_column, number_column
 from accounts.admin.paging import CappedList
 from accounts.admin.trail import written_out
 from billing import charge_words, charges
-from billing.admin.plans import Followed
 from billing.models import BilledPeriod, OverageTier
-from usage.admin.amounts import EXACT
 
 
 @admin.register(OverageTier)
-class OverageTierAdmin(Followed, TollgateAdmin):
+class OverageTierAdmin(ViewOnly, TollgateAdmin):
     list_display = ("limit", "up_to_shown", "price", "flat")
     list_filter = (("limit__plan", RelatedDropdownFilter),)
     list_select_related = ("limit__plan", "limit__meter")
     search_fields = ("limit__plan__code", "limit__meter__slug")
     search_help_text = "Plan or meter"
-    formfield_overrides = EXACT
-    empty_text = "Tiers hold for limits whose overage is graduated or by volume."
+    fields = ("limit", "up_to_shown", "price", "flat")
+    empty_text = "Tiers are written with the limit of a plan whose overage is graduated or by volume."
 
     up_to_shown = number_column("up_to", "up to", missing="without end")
     price = number_column("unit_price", "price of a unit, USD")
     flat = number_column("flat_fee", "flat fee, USD")
-
-    def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).select_related("limit__plan", "limit__meter")
-
-    def save_model(self, request: HttpRequest, obj: OverageTier, form: Any, change: Any) -> None:
-        self.begin(request, obj.limit.plan_id)
-        super().save_model(request, obj, form, change)
-
-    def write_saved(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        self.end(request, form.instance.limit.plan)
-
-    def delete_model(self, request: HttpRequest, obj: OverageTier) -> None:
-        plan = obj.limit.plan
-        self.begin(request, plan.pk)
-        obj.delete()
-        self.end(request, plan)
 
 
 @admin.register(BilledPeriod)

@@ -1,5 +1,6 @@
 """Plans with what they limit. An edit is followed by the accounts on the plan."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -9,6 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from accounts.admin.acts import known_id, object_or_404
 from accounts.admin.base import Rows, TollgateAdmin
@@ -16,13 +18,79 @@ from accounts.admin.display import badge, number_column
 from accounts.errors import Invalid
 from billing import edits
 from billing.admin import moving
-from billing.models import Plan, PlanLimit
+from billing.models import OverageTier, Plan, PlanLimit
 from usage.admin.amounts import EXACT
 from usage.quotas import limits
+
+OverageModel = PlanLimit.OverageModel
+
+
+class TiersField(forms.CharField):
+    """Tiers as a line each: up to which quantity beyond the included, the price of one, and a flat fee."""
+
+    def to_python(self, value: Any) -> Any:
+        return [self._row(line) for line in (super().to_python(value) or "").splitlines() if line.strip()]
+
+    def _row(self, line: str) -> OverageTier:
+        up_to, *amounts = [part.strip() for part in line.split(":")]
+        if len(amounts) not in (1, 2):
+            raise forms.ValidationError(f"{line.strip()!r} is not written as up to: price: flat fee.")
+        tier = OverageTier()
+        try:
+            tier.up_to = None if up_to in ("", "*") else _exact(OverageTier, "up_to", up_to)
+            tier.unit_price = _exact(OverageTier, "unit_price", amounts[0])
+            tier.flat_fee = _exact(OverageTier, "flat_fee", (*amounts, "0")[1])
+        except forms.ValidationError as error:
+            raise forms.ValidationError(f"{line.strip()!r}: {' '.join(error.messages)}") from error
+        return tier
+
+
+def _exact(model: Any, name: str, text: str) -> Any:
+    return model._meta.get_field(name).clean(text, None)
+
+
+def tier_errors(tiers: Sequence[OverageTier]) -> list[str]:
+    """What is wrong with tiers: they go up, and the last alone is open-ended."""
+    if not tiers:
+        return []
+    ends = [tier.up_to for tier in tiers[:-1]]
+    errors = []
+    if tiers[-1].up_to is not None:
+        errors.append("The last tier has to be open-ended: begin its line with *.")
+    if any(end is None for end in ends):
+        errors.append("Only the last tier is open-ended.")
+    known = [end for end in ends if end is not None]
+    if any(end <= 0 for end in known) or known != sorted(set(known)):
+        errors.append("Each tier has to go further than the one before, and the first further than 0.")
+    return errors
 
 
 class LimitForm(forms.ModelForm):
     """Amounts have to fit the meter that they limit: one of cost keeps ten places, and so holds less."""
+
+    tiers_text = TiersField(
+        label="tiers",
+        required=False,
+        widget=UnfoldAdminTextareaWidget({"rows": 3}),
+        help_text="One a line, of what goes beyond the included: up to: price: flat fee. * is without end.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "overage_model" in self.fields:
+            self.fields["overage_model"].required = False  # left out, it stays as it is
+        if self.instance.pk:
+            self.initial["tiers_text"] = "\n".join(map(_tier_text, self.instance.tiers.all()))
+
+    def _save_m2m(self) -> None:
+        """Tiers are written with their limit, in its transaction."""
+        super()._save_m2m()  # type: ignore[misc]
+        if "tiers_text" not in self.changed_data:
+            return
+        self.instance.tiers.all().delete()
+        for tier in self.cleaned_data["tiers_text"]:
+            tier.limit = self.instance
+            tier.save()
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
@@ -32,7 +100,22 @@ class LimitForm(forms.ModelForm):
                 self._fit(values[field], meter, field)
         if values.get("overage_price") is not None and values["overage_price"] < 0:
             self.add_error("overage_price", "A price is 0 or more.")
+        self._check_tiers(values)
         return values
+
+    def clean_overage_model(self) -> str:
+        kept = self.instance.overage_model or OverageModel.PER_UNIT
+        return str(self.cleaned_data.get("overage_model") or kept)
+
+    def _check_tiers(self, values: dict[str, Any]) -> None:
+        """A price in tiers has rows of it; where a plan is edited they may be written with it."""
+        for error in tier_errors(values.get("tiers_text") or []):
+            self.add_error("tiers_text", error)
+        tiered = values.get("overage_model") in (OverageModel.GRADUATED, OverageModel.VOLUME)
+        if tiered and "tiers_text" in values and not values["tiers_text"]:
+            self.add_error("tiers_text", "A price in tiers needs tiers, the last one open-ended.")
+        if not tiered and values.get("tiers_text"):
+            self.add_error("tiers_text", "Only graduated and volume prices have tiers.")
 
     def _fit(self, amount: Any, meter: Any, field: str) -> None:
         try:
@@ -41,18 +124,17 @@ class LimitForm(forms.ModelForm):
             self.add_error(field, error.message)
 
 
+def _tier_text(tier: OverageTier) -> str:
+    amounts = f"{tier.unit_price.normalize():f}:{tier.flat_fee.normalize():f}"
+    return f"{'*' if tier.up_to is None else f'{tier.up_to.normalize():f}'}:{amounts}"
+
+
 class LimitInline(Rows):
     model = PlanLimit
     form = LimitForm
     fields = (
-        "meter",
-        "limit",
-        "included",
-        "overage_price",
-        "overage_model",
-        "package_size",
-        "enforcement",
-        "window",
+        *("meter", "limit", "included", "overage_model", "overage_price", "package_size", "tiers_text"),
+        *("enforcement", "window"),
     )
     formfield_overrides = EXACT
 

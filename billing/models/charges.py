@@ -1,6 +1,6 @@
 """How plans price what lies beyond their included quantities, and what periods were charged."""
 
-from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils import timezone
 
@@ -14,11 +14,18 @@ class OverageTier(models.Model):
 
     limit = models.ForeignKey(PlanLimit, models.CASCADE, related_name="tiers")
     up_to = QuantityField(
-        null=True, blank=True, help_text="Beyond the included quantity. Empty: without end."
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0)],
+        help_text="Beyond the included quantity. Empty: without end.",
     )
-    unit_price = ScaledField("price of a unit in USD", places=10)
+    unit_price = ScaledField("price of a unit in USD", places=10, validators=[MinValueValidator(0)])
     flat_fee = ScaledField(
-        "flat fee in USD", places=10, default=0, help_text="Once, when the tier is reached."
+        "flat fee in USD",
+        places=10,
+        default=0,
+        validators=[MinValueValidator(0)],
+        help_text="Once, when the tier is reached.",
     )
 
     class Meta:
@@ -27,14 +34,6 @@ class OverageTier(models.Model):
 
     def __str__(self) -> str:
         return f"up to {self.up_to}" if self.up_to is not None else "without end"
-
-    def clean(self) -> None:
-        if self.up_to is not None and self.up_to <= 0:
-            raise ValidationError({"up_to": "A tier reaches further than nothing."})
-        for name in ("unit_price", "flat_fee"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ValidationError({name: "A price is 0 or more."})
 
 
 class BilledPeriod(models.Model):

@@ -93,11 +93,11 @@ class PlanLimit(models.Model):
     def clean(self) -> None:
         if self.limit is not None and self.included is not None and self.limit < self.included:
             raise ValidationError({"limit": "The limit is less than what is included."})
-        is_package = self.overage_model == self.OverageModel.PACKAGE
-        if is_package and not self.package_size:
-            raise ValidationError({"package_size": "Say how many units a package has."})
-        if is_package and self.package_size is not None and self.package_size < 0:
-            raise ValidationError({"package_size": "A package has more than nothing in it."})
+        if self.overage_model == self.OverageModel.PACKAGE:
+            if self.package_size is None or self.package_size <= 0:
+                raise ValidationError({"package_size": "Say how much a package holds."})
+            if self.overage_price is None:
+                raise ValidationError({"overage_price": "Say what a package costs."})
         self.overage_model = self.overage_model or self.OverageModel.PER_UNIT
         if self.has_overage and self.window != WindowKind.BILLING_PERIOD:
             raise ValidationError({"window": "What is charged beyond is counted by the billing period."})

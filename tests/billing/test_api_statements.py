@@ -57,6 +57,7 @@ def test_the_list_tells_each_month_with_its_figures_as_strings(acme: Account, se
         "unpriced": 1,
         "tokens": "12000.5",
         "images": "3",
+        "charge": {"USD": "0.0000000000"},
         "cost": {"USD": "1.2000500000", "INR": "100.2041750000"},
     }
     assert answer["results"][1]["cost"] == {"USD": "0.0000000000", "INR": "0.0000000000"}
