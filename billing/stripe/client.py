@@ -19,7 +19,7 @@ from django.conf import settings
 from accounts.errors import DomainError
 
 TIMEOUT_S = 10  # a page may wait for it
-RETRIES = 2
+RETRIES = 1  # whoever waits asks again, and jobs do it by themselves
 PAGES_AT_MOST = 1_000
 API_VERSION = stripe.api_version or ""
 

@@ -134,7 +134,8 @@ def _has_left(customer: Object) -> bool:
 
 def _owner(customer: Object, look: Look) -> Account:
     """Whose customer it is, as we once told Stripe."""
-    named = (customer.get("metadata") or {}).get(METADATA)
+    metadata = customer.get("metadata") or {}
+    named = metadata.get(METADATA) or metadata.get("account")  # what others wrote who made it for us
     for session_id in sorted(look.sessions) if not named else ():
         named = client.retrieve("checkout.sessions", session_id).get("client_reference_id")
     account = Account.objects.filter(public_id=named).first() if isinstance(named, str) and named else None
