@@ -66,7 +66,7 @@ def follow(account: Account, paid: Paid, reason: str) -> bool:
     if before == after:
         return False
     previous, undone = subscription.plan, subscription.next_plan
-    since = _not_before_last_step(account, paid.since, now)
+    since = _not_before_last_step(account, paid.since, now, follows=before[3])
     if paid.plan != previous:
         subscription.plan, subscription.started_at = paid.plan, since
     subscription.next_plan, subscription.next_at = paid.next_plan, paid.next_at
@@ -92,7 +92,7 @@ def end(account: Account, reason: str, ended_at: datetime | None = None) -> bool
     if not subscription.follows_stripe:
         return False
     before, previous, plan = _state(subscription), subscription.plan, fallback()
-    since = _not_before_last_step(account, min(ended_at or now, now), now)
+    since = _not_before_last_step(account, min(ended_at or now, now), now, follows=False)
     if previous != plan:
         subscription.plan, subscription.started_at = plan, since
     subscription.next_plan = subscription.next_at = None
@@ -125,11 +125,18 @@ def _state(subscription: Subscription) -> tuple[int, int | None, datetime | None
     )
 
 
-def _not_before_last_step(account: Account, since: datetime, now: datetime) -> datetime:
-    """From when a plan holds: Stripe's instant, but a step never comes before the one that it follows."""
+def _not_before_last_step(account: Account, since: datetime, now: datetime, *, follows: bool) -> datetime:
+    """From when a plan holds: Stripe's instant, but a step never comes before the one that it follows.
+
+    Args:
+        follows: it takes the place of another that was paid for, which has had its days: where
+            nothing says when it did, that is now.
+    """
     steps = PlanChange.objects.filter(account=account, effective_at__lte=now).order_by("-effective_at")
     last = steps.values_list("effective_at", flat=True).first()
-    return min(now, max(since, last)) if last else min(now, since)
+    if last is None:
+        return min(now, since)
+    return now if follows and since <= last else min(now, max(since, last))
 
 
 def _save(subscription: Subscription) -> None:

@@ -43,7 +43,9 @@ def grace_end(subscription: StripeSubscription) -> datetime | None:
     """Until when a subscription that is past due keeps its plan."""
     if subscription.status != "past_due":
         return None
-    return (subscription.unpaid_since or subscription.synced_at) + GRACE
+    # Without an invoice that says so, what is not paid is the period: never a moment that moves on.
+    since = subscription.unpaid_since or subscription.period_start or subscription.created_at
+    return since + GRACE
 
 
 def gives(subscription: StripeSubscription, now: datetime) -> bool:

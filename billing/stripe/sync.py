@@ -20,12 +20,12 @@ from django.utils import timezone
 from accounts.errors import DomainError
 from accounts.models import Account, AuditEntry
 from billing import paid_plans
-from billing.models import Plan, StripeCustomer, StripeFinding, StripeSubscription
+from billing.models import Plan, StripeCustomer, StripeFinding, StripeInvoice, StripeSubscription
 from billing.paid_plans import Paid
 from billing.stripe import access, client, findings, mirrors, prices
 from billing.stripe.access import Access, Verdict
 from billing.stripe.looks import Look
-from billing.stripe.periods import Object, id_of, items_of
+from billing.stripe.periods import Object, id_of, items_of, subscription_of
 from usage.queue import enqueue
 from usage.quotas import balances
 from usage.quotas.windows import Span
@@ -35,6 +35,7 @@ LEASE = timedelta(seconds=45)
 NAP_S = 0.1
 METADATA = "tollgate_account"
 NEEDS_INVOICE = frozenset({"past_due", "unpaid", "incomplete"})
+OWING = frozenset({"past_due", "unpaid"})
 
 
 class Busy(DomainError):
@@ -67,6 +68,7 @@ class Fetched:
     refunds: list[Object] = field(default_factory=list)
     disputes: list[Object] = field(default_factory=list)
     sessions: list[Object] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)  # subscriptions known here that Stripe does not have
 
 
 def sync_customer(customer_id: str, look: Look = Look(), wait: timedelta = timedelta(0)) -> Access:  # noqa: B008
@@ -176,7 +178,9 @@ def fetch(customer_id: str, look: Look) -> Fetched:
         asked = {"customer": customer_id, "status": "all", "expand": ["data.latest_invoice"]}
         listed = list(client.listed("subscriptions", **asked))
     found = Fetched(customer, listed, {})
-    for subscription in listed:
+    if not customer.get("deleted"):
+        _fetch_unlisted(customer_id, found)
+    for subscription in found.subscriptions:
         _fetch_around(subscription, found)
     for invoice_id in sorted(look.invoices - set(found.invoices)):
         found.invoices[invoice_id] = _invoice(invoice_id)
@@ -191,6 +195,33 @@ def fetch(customer_id: str, look: Look) -> Fetched:
     return found
 
 
+def _fetch_unlisted(customer_id: str, found: Fetched) -> None:
+    """What lives here and was not listed: asked for by its id, since it may be gone altogether."""
+    listed = {subscription["id"] for subscription in found.subscriptions}
+    ours = StripeSubscription.objects.filter(customer__customer_id=customer_id)
+    alive = ours.exclude(status__in=access.ENDED).values_list("subscription_id", flat=True)
+    for subscription_id in sorted(set(alive) - listed):
+        try:
+            found.subscriptions.append(client.retrieve("subscriptions", subscription_id))
+        except client.StripeRefused as error:
+            if not error.is_missing:
+                raise
+            found.gone.add(subscription_id)
+
+
+def _owed(subscription_id: str) -> dict[str, Object]:
+    """The invoices of a subscription that are still to be paid; the latest alone will do without them."""
+    try:
+        found = list(client.listed("invoices", subscription=subscription_id, status="open"))
+    except client.StripeRefused:  # a key that may not list them
+        return {}
+    return {
+        invoice["id"]: invoice
+        for invoice in found
+        if subscription_of(invoice) == subscription_id and invoice.get("status") == "open"
+    }
+
+
 def _invoice(invoice_id: str) -> Object:
     return client.retrieve("invoices", invoice_id)
 
@@ -202,6 +233,8 @@ def _fetch_around(subscription: Object, found: Fetched) -> None:
         found.invoices[invoice["id"]] = invoice
     elif invoice and subscription.get("status") in NEEDS_INVOICE:
         found.invoices[invoice] = _invoice(invoice)
+    if subscription.get("status") in OWING:
+        found.invoices |= _owed(subscription["id"])
     schedule = subscription.get("schedule")
     if schedule and subscription.get("status") not in access.ENDED:
         if not isinstance(schedule, Mapping):
@@ -232,12 +265,14 @@ def _write(customer_pk: int, token: str, fetched: Fetched) -> Access:
         values |= {"email": fetched.customer.get("email") or ""}
     if not StripeCustomer.objects.filter(pk=row.pk, lock_token=token).update(**values):
         raise Lost
+    ours = row.subscriptions.exclude(status__in=access.ENDED)
+    (ours if is_deleted else ours.filter(subscription_id__in=fetched.gone)).update(
+        status="canceled", ended_at=now, ends_at=None, next_plan=None, next_at=None, synced_at=now
+    )
     if is_deleted:
-        row.subscriptions.exclude(status__in=access.ENDED).update(
-            status="canceled", ended_at=now, ends_at=None, next_plan=None, next_at=None, synced_at=now
-        )
+        _use_another(row)
     for found in fetched.subscriptions:
-        invoice = fetched.invoices.get(id_of(found.get("latest_invoice")))
+        invoice = _first_unpaid(found, fetched)
         schedule = fetched.schedules.get(found["id"])
         mirrors.write_subscription(row, found, fetched.plans, invoice, schedule, now)
     for invoice in fetched.invoices.values():
@@ -248,6 +283,27 @@ def _write(customer_pk: int, token: str, fetched: Fetched) -> Access:
     for session in fetched.sessions:
         mirrors.write_checkout(session)
     return apply(row.account, now)
+
+
+def _use_another(gone: StripeCustomer) -> None:
+    """An account whose customer was deleted goes on with another that it has, if it has one."""
+    its = StripeCustomer.objects.filter(account=gone.account_id)
+    other = its.filter(deleted_at=None).order_by("-pk").first()
+    if other is not None and not its.exclude(current_for=None).exists():
+        StripeCustomer.objects.filter(pk=other.pk).update(current_for=gone.account_id)
+
+
+def _first_unpaid(subscription: Object, fetched: Fetched) -> Object | None:
+    """The invoice since which it is not paid: a later one that failed too begins no new grace."""
+    latest = fetched.invoices.get(id_of(subscription.get("latest_invoice")))
+    owed = [
+        invoice
+        for invoice in fetched.invoices.values()
+        if subscription_of(invoice) == subscription["id"]
+        and invoice.get("status") == "open"
+        and invoice.get("billing_reason") == "subscription_cycle"
+    ]
+    return min([*owed, *([latest] if latest else [])], key=lambda i: i.get("created") or 0, default=None)
 
 
 def apply(account: Account, now: datetime) -> Access:
@@ -280,8 +336,11 @@ def wake(customer_id: str, at: datetime) -> None:
 
 
 def _since(counts: StripeSubscription, period: Span | None) -> datetime:
-    """From when the plan is paid for: the begin of its period, or of the subscription if that is later."""
-    return max(counts.created_at, period.start) if period else counts.created_at
+    """From when the plan is paid for: an upgrade's invoice, the begin of its period or its subscription."""
+    begun = max(counts.created_at, period.start) if period else counts.created_at
+    updates = StripeInvoice.objects.filter(billing_reason="subscription_update", created_at__gt=begun)
+    update = updates.filter(invoice_id=counts.latest_invoice_id).first()
+    return (update.paid_at or update.created_at) if update else begun
 
 
 def _report_two(account: Account, found: Access) -> None:
