@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ from tests.conftest import Api
 # touch the database; here nothing else waits on that loop.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
+ANSWERED_WITHIN_S = 2.0
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
 
@@ -56,7 +59,17 @@ def visit(browser: Browser, live_server) -> Iterator[Visit]:
     yield open_page
     for context in contexts:
         context.close()
+    wait_until_answered()
     assert wrong == []
+
+
+def wait_until_answered() -> None:
+    """Let the server finish what a closed page still asked for, before the database is emptied under it."""
+    deadline = time.monotonic() + ANSWERED_WITHIN_S
+    while time.monotonic() < deadline:
+        if not any("process_request_thread" in thread.name for thread in threading.enumerate()):
+            return
+        time.sleep(0.02)
 
 
 def watch(page: Page, own_host: str, wrong: list[str]) -> None:

@@ -14,7 +14,7 @@ from accounts.models import Account, User
 from billing.models import StripeSubscription
 from tests.billing.stripe.paying import SECRET, handle_all, plan_of
 from tests.browser.axe import violations, width_beyond_the_screen
-from tests.browser.conftest import DESKTOP, PHONE, session_key
+from tests.browser.conftest import DESKTOP, PHONE, session_key, wait_until_answered
 from tests.conftest import Api
 from tests.fakes.stripe import Lookalike
 from usage.models import Meter, Quota
@@ -53,6 +53,7 @@ def page(browser: Browser, live_server: Any, fake: Lookalike, acme: Account, ali
     opened.on("request", lambda r: wrong.append(r.url) if urlsplit(r.url).netloc not in hosts else None)
     yield opened
     context.close()
+    wait_until_answered()
     assert wrong == []
 
 

@@ -68,6 +68,7 @@ def test_every_endpoint_but_the_public_ones_asks_for_a_key(schema: dict[str, Any
 
 KEYS_ONLY = (
     *("recordUsage", "reverseUsage", "createCampaign", "archiveCampaign", "restoreCampaign"),
+    *("beginCheckout", "openPortal"),
     *("checkQuota", "reserveQuota", "settleReservation", "releaseReservation"),
 )
 
