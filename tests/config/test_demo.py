@@ -19,6 +19,7 @@ pytestmark = pytest.mark.xdist_group("demo")  # one server, and tests that build
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN_S = 120
+GIVEN_SECRET = "whsec_that_was_given"
 
 
 def free_port() -> int:
@@ -33,8 +34,10 @@ def environment(folder: Path, port: int) -> dict[str, str]:
         "DEMO_PASSWORD": "a demo password",
         "DEMO_KEY": "tg_live_demodemo" + "a" * 43,
         "DEMO_SERVICE_KEY": "tg_live_servdemo" + "b" * 43,
+        "STRIPE_WEBHOOK_SECRETS": GIVEN_SECRET,
     }
-    kept = {name: value for name, value in os.environ.items() if name not in ("DJANGO_SETTINGS_MODULE",)}
+    left_out = ("DJANGO_SETTINGS_MODULE", "STRIPE_SECRET_KEY", "STRIPE_API_BASE")
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
     return {
         **kept,
         **secrets,

@@ -77,7 +77,10 @@ def complete(world: World, session_id: str, card: str = "ok") -> Object:
 def authenticate(world: World, session_id: str, *, confirmed: bool = True) -> Object:
     """The bank has confirmed the payment, or its owner has not."""
     session = _open(world, session_id)
-    sub = world.store.get(world.store.notes[f"session:{session_id}"]["subscription"], "subscription")
+    waiting = world.store.notes[f"session:{session_id}"].get("subscription")
+    if waiting is None:
+        raise Problem("The bank was not asked anything.")
+    sub = world.store.get(waiting, "subscription")
     invoice = world.store.get(sub["latest_invoice"], "invoice")
     if subscriptions.pay(world, invoice, "ok" if confirmed else "fails") == "paid":
         _complete(world, session, sub)

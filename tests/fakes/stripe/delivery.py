@@ -73,6 +73,11 @@ class Delivery:
             late = self.knobs.delay_s * chance() + (0.3 if chance() < self.knobs.reorder else 0)
             self._waiting.put((time.monotonic() + late, 0, event))
 
+    @property
+    def waiting(self) -> int:
+        """How many deliveries are still to be made."""
+        return self._open
+
     def wait_until_idle(self, seconds: float = 10) -> bool:
         """Whether everything has been delivered or given up within so many seconds."""
         deadline = time.monotonic() + seconds

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.fakes.stripe.lookalike import Lookalike
 
 HOST = "127.0.0.1"
+LOOPBACK = (HOST, "localhost")
 
 
 class Faults:
@@ -71,6 +72,9 @@ class Handler(BaseHTTPRequestHandler):
     def _serve(self, method: str) -> None:
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        if not self._is_from_here():
+            self._json(403, Problem("This look-alike serves its own machine alone.", status=403).body)
+            return
         if not url.path.startswith("/v1/"):
             answer = pages.answer(self.lookalike, method, url.path, dict(parse_qsl(body or url.query)))
             self._send(answer.status, answer.body.encode(), answer.content_type, answer.headers)
@@ -98,6 +102,13 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
             return
         self._json(status, found)
+
+    def _is_from_here(self) -> bool:
+        """Whether it was asked for by its own address, and not by a page of another site."""
+        host = self.headers.get("Host", "")
+        origin = self.headers.get("Origin")
+        is_own = origin is None or urlsplit(origin).netloc == host
+        return urlsplit(f"//{host}").hostname in LOOPBACK and is_own
 
     def _json(self, status: int, found: Any) -> None:
         self._send(status, json.dumps(found).encode(), "application/json", {"Request-Id": "req_lookalike"})
