@@ -106,7 +106,7 @@ def test_deliveries_go_wrong_as_one_likes_and_right_again(fake: Lookalike) -> No
 def test_what_no_button_sends_is_refused(fake: Lookalike, form: dict[str, str]) -> None:
     now, events = fake.store.offset, len(fake.events)
 
-    status, text = ask(fake, **form)
+    status, text = ask(fake, **form)  # type: ignore[arg-type]
 
     assert status == 400, text
     assert (fake.store.offset, len(fake.events)) == (now, events)
