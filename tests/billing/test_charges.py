@@ -318,3 +318,20 @@ def test_a_change_of_the_charge_reaches_who_polls(basic: Account, service_api: A
         again = service_api.get("usage/current/", headers=held, account=basic.public_id)
 
     assert again.json()["charge"] == {"USD": "12.0000000000"}
+
+
+def test_a_plan_with_another_interval_ends_the_period_that_runs(alice: User, service_api: Api) -> None:
+    with time_machine.travel(START, tick=False):
+        account = open_business_account("Trier", owner=alice)  # on demo, whose period is a year
+    changed = START + timedelta(days=20)
+    with time_machine.travel(changed, tick=False):
+        change_plan(account, find_plan("basic"), actor="test")
+    with time_machine.travel(changed + timedelta(hours=1)):
+        use(service_api, account, api_call=1100)
+    with time_machine.travel(START + timedelta(days=35)):
+        close(account, timezone.now())
+
+        (first,) = closed(account)
+    # Eleven of the 31 days of the month that began on 5 March, and what was used since.
+    assert (first.starts_at, first.ends_at) == (changed, datetime(2026, 4, 5, tzinfo=UTC))
+    assert first.total == (Decimal(110) / 31).quantize(Decimal("1e-10")) + 1

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.utils import timezone
 
 from accounts.models import Account, User
@@ -147,3 +148,24 @@ def test_an_account_that_staff_gave_a_plan_keeps_it_while_nothing_is_paid(
     deliver_all(fake, fake.events[-3:])
 
     assert plan_of(acme) == "enterprise"
+
+
+def test_a_plan_changed_without_an_invoice_holds_from_when_it_was_seen(
+    fake: Lookalike, acme: Account, acme_api: Api
+) -> None:
+    """Changed in Stripe's dashboard without proration: what was used before stays under the plan of then."""
+    sub = fake.subscribe(fake.customer(acme.public_id)["id"], "basic_monthly")
+    deliver_all(fake)
+    acme_api.record(operation="api_call", quantities={"requests": 1150})
+    item = StripeSubscription.objects.get().item_id
+    price = fake.store.first("price", lookup_key="pro_monthly")
+    assert price is not None
+    fake.update(sub["id"], items=[{"id": item, "price": price["id"]}], proration_behavior="none")
+    with time_machine.travel(timezone.now() + timedelta(days=3)):
+        deliver_all(fake, fake.events[-1:])
+        owed = acme_api.get("billing/subscription/").json()["charge"]["lines"]
+
+    assert plan_of(acme) == "pro"
+    overage = [(line["plan"], line["amount"]["USD"]) for line in owed if line["kind"] == "overage"]
+    assert overage == [("basic", "1.5000000000")]
+    assert [line["plan"] for line in owed if line["kind"] == "fee"] == ["basic", "pro"]
