@@ -8,12 +8,18 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+
+from config import stripe_lookalike
+from config.stripe_lookalike import MODULE
+from tests.fakes.stripe.delivery import signed
 
 pytestmark = pytest.mark.xdist_group("demo")  # one server, and tests that build on each other
 
@@ -92,6 +98,16 @@ def get(demo: dict[str, Any], path: str) -> Any:
         return json.load(response)
 
 
+def post(demo: dict[str, Any], path: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{demo['env']['PORT']}/api/v1/{path}",
+        json.dumps(body).encode(),
+        {"Authorization": f"Bearer {demo['env']['DEMO_KEY']}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return json.load(response)
+
+
 def test_the_trace_has_gone_through_the_api_to_the_last_decimal(demo: dict[str, Any]) -> None:
     current = get(demo, "usage/current/")
 
@@ -124,11 +140,16 @@ def test_the_totals_agree_with_the_ledger_beside_the_running_server(demo: dict[s
     assert (audit.returncode, audit.stdout.strip()) == (0, "The totals agree with the ledger."), audit.stderr
 
 
-def job_workers(demo: dict[str, Any]) -> list[int]:
-    """The processes beside the server that run background jobs."""
+def children(demo: dict[str, Any], word: str) -> list[int]:
+    """The processes beside the server whose command line has a word."""
     pid = demo["process"].pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children if b"\0work\0" in command_line(child)]
+    started = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in started if f"\0{word}\0".encode() in command_line(child)]
+
+
+def job_workers(demo: dict[str, Any]) -> list[int]:
+    """Those that run background jobs."""
+    return children(demo, "work")
 
 
 def command_line(pid: str | int) -> bytes:
@@ -151,22 +172,120 @@ def test_a_job_worker_runs_beside_it_and_is_started_again_when_it_is_killed(demo
     assert second != first
 
 
+def lookalike_of(demo: dict[str, Any]) -> str:
+    """The address that the banner names."""
+    found = re.search(r"Payments +(http://127\.0\.0\.1:\d+)/\n.*look-alike of Stripe", demo["banner"])
+    assert found is not None, demo["banner"]
+    return found[1]
+
+
+def at_stripe(demo: dict[str, Any], path: str, **form: str) -> Any:
+    """Ask the look-alike's API."""
+    body = urlencode(form).encode() if form else None
+    headers = {"Authorization": "Bearer sk_test_of_somebody"}
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{lookalike_of(demo)}/v1/{path}", body, headers), timeout=10
+    ) as answer:
+        return json.load(answer)
+
+
+def test_without_a_stripe_key_a_look_alike_sells_our_plans_beside_it(demo: dict[str, Any]) -> None:
+    (process,) = children(demo, MODULE)
+    assert f"--webhook\0http://127.0.0.1:{demo['env']['PORT']}/webhooks/stripe/".encode() in command_line(
+        process
+    )
+
+    prices = {p["lookup_key"]: p["unit_amount"] for p in at_stripe(demo, "prices")["data"]}
+
+    assert (prices["basic_monthly"], prices["pro_monthly"]) == (1000, 2000)
+
+
+def test_nobody_can_read_the_secrets_from_the_command_line(demo: dict[str, Any]) -> None:
+    (process,) = children(demo, MODULE)
+    line = command_line(process)
+    assert line
+    assert b"whsec_" not in line
+    assert b"sk_test_" not in line
+
+
+def test_what_is_paid_there_is_in_force_here(demo: dict[str, Any]) -> None:
+    session = post(demo, "billing/checkout/", {"plan": "pro"})
+    paying = urllib.request.Request(session["url"], urlencode({"do": "pay", "card": "ok"}).encode())
+    with pytest.raises(urllib.error.HTTPError, match="303"):
+        urllib.request.build_opener(NoRedirect).open(paying, timeout=10)
+
+    deadline = time.monotonic() + READY_WITHIN_S
+    while get(demo, "usage/current/")["plan"]["code"] != "pro" and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+    assert get(demo, "usage/current/")["plan"]["code"] == "pro"
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Stays where it is, for the success page wants somebody signed in."""
+
+    def redirect_request(self, *args: Any) -> None:
+        return None
+
+
+@pytest.mark.parametrize(("secret", "expected"), [(GIVEN_SECRET, 200), ("whsec_of_somebody", 400)])
+def test_secrets_that_were_given_stay_valid(demo: dict[str, Any], secret: str, expected: int) -> None:
+    event = {
+        "id": "evt_by_hand",
+        "object": "event",
+        "type": "ping",
+        "livemode": False,
+        "data": {"object": {}},
+    }
+    body, headers = signed(event, [secret])
+    address = f"http://127.0.0.1:{demo['env']['PORT']}/webhooks/stripe/"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, body, headers), timeout=10) as answer:
+            status = answer.status
+    except urllib.error.HTTPError as error:
+        status = error.code
+
+    assert status == expected
+
+
 def test_a_second_start_keeps_the_data_and_sends_nothing_again(demo: dict[str, Any]) -> None:
     before = get(demo, "usage/history/?page_size=1")["results"][0]["id"]
-    workers = job_workers(demo)
+    paid = at_stripe(demo, "invoices")["data"]
+    beside = [*job_workers(demo), *children(demo, MODULE)]
     assert stop(demo["process"]) == 0
-    assert len(workers) == 1
-    assert [command_line(worker) for worker in workers] == [b""]
+    assert len(beside) == 2
+    assert [command_line(one) for one in beside] == [b"", b""]
 
     log = demo["folder"] / "second.log"
     process = start(demo["env"], log)
     try:
         banner = wait_for_banner(process, log)
         assert get(demo, "usage/history/?page_size=1")["results"][0]["id"] == before
+        assert lookalike_of({"banner": banner}) == lookalike_of(demo)
+        assert paid
+        assert at_stripe(demo, "invoices")["data"] == paid
     finally:
         stop(process)
 
     assert "Replaying" not in banner
+
+
+def test_with_a_stripe_key_no_look_alike_is_chosen(settings: Any) -> None:
+    settings.STRIPE_SECRET_KEY = "sk_test_of_an_account_at_stripe"
+    before = dict(os.environ)
+
+    assert stripe_lookalike.choose("http://127.0.0.1:8000") is None
+    assert dict(os.environ) == before
+
+
+def test_the_look_alike_ends_when_who_started_it_is_gone() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    line = [sys.executable, "-m", MODULE, "--parent", str(gone.pid)]
+
+    run = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=30)
+
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_a_taken_port_is_said_in_one_line(demo: dict[str, Any], tmp_path: Path) -> None:
