@@ -29,4 +29,6 @@ def violations(page: Page) -> list[str]:
 
 
 def width_beyond_the_screen(page: Page) -> int:
+    """A click returns before the next page has come; between two pages there is no document to measure."""
+    page.wait_for_function("document.documentElement !== null && document.readyState === 'complete'")
     return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")

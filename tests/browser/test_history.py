@@ -196,6 +196,7 @@ def test_no_width_makes_the_page_scroll_sideways(
     page.get_by_text("Filter", exact=True).click()
     assert width_beyond_the_screen(page) == 0
     page.get_by_role("link", name=re.compile("^o+")).click()
+    page.wait_for_url(re.compile("/rec_"))
     assert width_beyond_the_screen(page) == 0
 
 
