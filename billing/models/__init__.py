@@ -4,6 +4,7 @@ from billing.models.charges import BilledPeriod, OverageTier
 from billing.models.meter_events import MeterEvent
 from billing.models.notices import StripeNotice
 from billing.models.plans import Plan, PlanChange, PlanLimit, Subscription
+from billing.models.standing import ChargeDay, ChargeStanding
 from billing.models.stripe import (
     StripeCheckout,
     StripeCustomer,
@@ -18,6 +19,8 @@ from billing.models.stripe import (
 
 __all__ = [
     "BilledPeriod",
+    "ChargeDay",
+    "ChargeStanding",
     "MeterEvent",
     "OverageTier",
     "Plan",

@@ -2,6 +2,16 @@
 
 from usage.models.alerts import Alert, AlertDelivery, AlertRule, AlertSettings
 from usage.models.catalogue import CatalogueVersion, Model, Operation, Unit
+from usage.models.everywhere import (
+    AccountDay,
+    AccountMonth,
+    AccountMonthPart,
+    ChangedDay,
+    DayTotal,
+    LastUse,
+    Sums,
+    UnpricedDay,
+)
 from usage.models.jobs import Job, Schedule
 from usage.models.ledger import (
     ROLLUP_KEY,
@@ -35,6 +45,9 @@ from usage.models.quotas import (
 
 __all__ = [
     "ROLLUP_KEY",
+    "AccountDay",
+    "AccountMonth",
+    "AccountMonthPart",
     "Alert",
     "AlertDelivery",
     "AlertRule",
@@ -42,10 +55,13 @@ __all__ = [
     "Balance",
     "Campaign",
     "CatalogueVersion",
+    "ChangedDay",
+    "DayTotal",
     "Enforcement",
     "ExchangeRate",
     "Hold",
     "Job",
+    "LastUse",
     "Meter",
     "Model",
     "Operation",
@@ -67,8 +83,10 @@ __all__ = [
     "Scope",
     "Session",
     "Status",
+    "Sums",
     "Terms",
     "Unit",
+    "UnpricedDay",
     "Window",
     "WindowKind",
 ]
