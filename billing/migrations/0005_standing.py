@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
                 ('plan_revision', models.BigIntegerField()),
                 ('account_revision', models.BigIntegerField()),
                 ('times_followed', models.BigIntegerField(help_text='Of usage.LastUse; 0 for never.')),
-                ('due_at', models.DateTimeField(help_text="The running period's end; the next one's fee follows.", null=True)),
+                ('due_at', models.DateTimeField(help_text="End of the running period; a fee follows.", null=True)),
             ],
             options={
                 'indexes': [models.Index(fields=['due_at'], name='billing_standing_due')],

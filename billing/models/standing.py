@@ -31,7 +31,7 @@ class ChargeStanding(models.Model):
     account_revision = models.BigIntegerField()
     times_followed = models.BigIntegerField(help_text="Of usage.LastUse; 0 for never.")
     due_at = models.DateTimeField(
-        null=True, help_text="The running period's end; the next one's fee follows."
+        null=True, help_text="End of the running period; a fee follows."
     )
 
     class Meta:

@@ -4,6 +4,16 @@ import usage.fields
 from django.db import migrations, models
 
 
+def let_everything_follow(apps, schema_editor):
+    """The days of the records and refusals from before; the job adds them up."""
+    into = "INSERT INTO usage_changedday (account_id, local_day) SELECT DISTINCT account_id, local_day FROM"
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute(
+            f"{into} (SELECT account_id, local_day FROM usage_rollupday"
+            " UNION SELECT account_id, local_day FROM usage_refusal) AS days"
+        )
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -141,4 +151,5 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(fields=['operation_id', 'model_id', 'unit_id'], name='usage_unpriced_what')],
             },
         ),
+        migrations.RunPython(let_everything_follow, migrations.RunPython.noop),
     ]
