@@ -18,6 +18,7 @@ from usage.fields import COST_PLACES, QUANTITY_PLACES, scale_down
 from usage.history_page import RecordCost, cost_of
 from usage.models import Rate, Record, Reversal, Status
 from usage.price_book import PriceBook
+from usage.pricing import LATER
 from usage.representation import RecordRow, parse_record_id, read_rows, record_id_text, represent
 
 LINKED = ("operation", "model", "user", "key", "session", "campaign", "reference", "request_id")
@@ -151,7 +152,7 @@ def _line(line: list, row: RecordRow, rates: dict[int, Rate], account: Account, 
     return Line(
         unit=unit.name,
         slug=unit.slug,
-        quantity=scale_down(quantity, QUANTITY_PLACES),
+        quantity=scale_down(line[4] if len(line) == LATER else quantity, QUANTITY_PLACES),
         price=rate.price if rate else None,
         per=rate.per if rate else None,
         cost=cost,
