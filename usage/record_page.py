@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from accounts.errors import NotYours
 from accounts.models import Account, Key, Member
-from usage import formatting
+from usage import adjusting, formatting
 from usage import price_book as price_books
 from usage.fields import COST_PLACES, QUANTITY_PLACES, scale_down
 from usage.history_page import RecordCost, cost_of
@@ -204,6 +204,9 @@ def _corrections(row: RecordRow, account: Account) -> list[Correction]:
     if row.id in by_original:
         undone = by_original[row.id]
         found.append(Correction("Reversed by", record_id_text(undone.record_id), undone.reason))
+    if row.counts == 1 and not row.priced:
+        later = adjusting.adjustments_of(Record.objects.filter(pk=row.id)).get(row.id, [])
+        found += [Correction("Priced later by", record_id_text(one.pk), "") for one in later]
     return found
 
 
