@@ -107,6 +107,7 @@ class LatePricingAdmin(ViewOnly, TollgateAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         asked = {name: request.GET.get(name, "")[:128] for name in ("provider", "operation")}
+        self.get_queryset(request)[:SHOWN_BEFORE]
         lines = unpriced.queue(price_book.current(), wanted(asked))
         context = {
             "title": "Unpriced usage",
@@ -141,6 +142,8 @@ class LatePricingAdmin(ViewOnly, TollgateAdmin):
         if request.method == "POST" and form.is_valid():
             if "apply" in request.POST and form.cleaned_data["previewed"] == form.asked:
                 return self._apply(request, line, form)
+            if "apply" in request.POST:
+                messages.warning(request, "Look at what this comes to first; then apply it.")
             preview = previewed(line, form)
             form.data = form.data.copy()
             form.data["previewed"] = form.asked
