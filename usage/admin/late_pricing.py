@@ -145,8 +145,9 @@ class LatePricingAdmin(ViewOnly, TollgateAdmin):
             if "apply" in request.POST:
                 messages.warning(request, "Look at what this comes to first; then apply it.")
             preview = previewed(line, form)
-            form.data = form.data.copy()
-            form.data["previewed"] = form.asked
+            typed = request.POST.copy()
+            typed["previewed"] = form.asked
+            form.data = typed
         context = {
             "title": f"Price {line.unit} of {line.operation}",
             "line": shown_line(line),
@@ -165,7 +166,7 @@ class LatePricingAdmin(ViewOnly, TollgateAdmin):
         return HttpResponseRedirect(page_of(asked))
 
     def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         frame = {**self.admin_site.each_context(request), "opts": self.opts}
         return TemplateResponse(request, template, {**frame, **context})
 

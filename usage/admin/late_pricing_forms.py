@@ -47,7 +47,7 @@ class NewPrice:
     def save(self, user: User) -> PricingConfig:
         """Store it; where the list has a price from that instant for another unit, the rate joins it."""
         config = self.config
-        if config.pk is None:
+        if config._state.adding:
             config.created_by_id = user.pk
             config.save(force_insert=True)
         Rate.objects.create(config=config, unit_id=self.unit_id, price=self.price, per=self.per)
@@ -104,8 +104,8 @@ class LatePricingForm(forms.Form):
     PRICE = ("price", "per", "level", "effective_from", "source")
 
     def __init__(self, line: Unpriced, may_add: bool, *args: Any, **kwargs: Any) -> None:
-        initial = {"effective_from": line.since, **kwargs.pop("initial", {})}
-        super().__init__(*args, initial=initial, **kwargs)
+        kwargs["initial"] = {"effective_from": line.since, **kwargs.get("initial", {})}
+        super().__init__(*args, **kwargs)
         self.line = line
         self.new_price: NewPrice | None = None
         if line.is_known or not may_add:
