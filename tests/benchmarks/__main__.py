@@ -1,7 +1,7 @@
 """The write path's goals: everything runs once in every round, in turn; the medians of the ratios count.
 
-Goals 8, 9 and 12 take five million records, 13 takes one; they run with --large alone. On SQLite, which has no
-server to be compared with, goals 1, 4, 5, 10 and 14 make sense.
+Goals 8, 9 and 12 take five million records, 13 takes one; they run with --large alone. On SQLite, with no
+server to compare with, goals 1, 4, 5, 10 and 14 make sense.
 """
 
 import argparse
