@@ -15,9 +15,10 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from accounts.admin.acts import known_id, object_or_404
 from accounts.admin.base import Rows, TollgateAdmin
 from accounts.admin.display import badge, number_column
+from accounts.admin.previews import Preview, PreviewedFirst
 from accounts.errors import Invalid
 from billing import edits
-from billing.admin import moving
+from billing.admin import limit_previews, moving
 from billing.models import OverageTier, Plan, PlanLimit
 from usage.admin.amounts import EXACT
 from usage.quotas import limits
@@ -153,7 +154,7 @@ class Followed:
 
 
 @admin.register(Plan)
-class PlanAdmin(Followed, TollgateAdmin):
+class PlanAdmin(Followed, PreviewedFirst, TollgateAdmin):
     list_display = ("name", "code", "price_shown", "interval", "default", "alerts", "limits_shown")
     search_fields = ("code", "name", "description")
     search_help_text = "Code, name or description"
@@ -195,6 +196,9 @@ class PlanAdmin(Followed, TollgateAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("limits__meter")
+
+    def preview_of(self, request: HttpRequest, form: Any, formsets: list[Any]) -> Preview | None:
+        return limit_previews.of_limits(form.instance, formsets[0].forms) if form.instance.pk else None
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Clients and the catalogue's files name a plan by its code, so it is written once."""
@@ -245,7 +249,7 @@ class PlanAdmin(Followed, TollgateAdmin):
 
 
 @admin.register(PlanLimit)
-class PlanLimitAdmin(Followed, TollgateAdmin):
+class PlanLimitAdmin(Followed, PreviewedFirst, TollgateAdmin):
     list_display = (
         "plan_name",
         "meter_slug",
@@ -275,6 +279,9 @@ class PlanLimitAdmin(Followed, TollgateAdmin):
     @display(description="meter", ordering="meter__slug")
     def meter_slug(self, limit: PlanLimit) -> str:
         return limit.meter.slug
+
+    def preview_of(self, request: HttpRequest, form: Any, formsets: list[Any]) -> Preview | None:
+        return limit_previews.of_limits(form.instance.plan, [form])
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Another plan's or meter's limit is another row."""
