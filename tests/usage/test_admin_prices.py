@@ -196,7 +196,9 @@ def test_nothing_of_the_price_list_is_changed_or_deleted(admin: Client, model: A
 
 
 def test_an_exchange_rate_is_added_from_a_day_on(admin: Client):
-    answer = admin.post(ADD_EXCHANGE, {"quote": "INR", "rate": "84.125", "effective_from": "2026-03-01"})
+    answer = admin.post(
+        ADD_EXCHANGE, {"quote": "INR", "rate": "84.125", "effective_from": "2026-03-01", "confirmed": ""}
+    )
     assert answer.status_code == 302
     assert ExchangeRate.objects.get(effective_from="2026-03-01").rate == Decimal("84.125")
     page = admin.get("/admin/usage/exchangerate/").content.decode()

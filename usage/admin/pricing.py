@@ -20,7 +20,7 @@ from accounts.admin.display import badge, linked, moment_column, number, number_
 from accounts.admin.fields import SuggestingInput, UtcDateTimeField
 from accounts.admin.previews import Preview, PreviewedFirst
 from usage import price_book
-from usage.admin import price_previews
+from usage.admin import price_previews, rate_previews
 from usage.admin.amounts import EXACT, ExactInput, PriceField, misfit
 from usage.models import ExchangeRate, Model, Operation, PricingConfig, Rate, Unit
 
@@ -378,13 +378,16 @@ class ExchangeRateForm(forms.ModelForm):
 
 
 @admin.register(ExchangeRate)
-class ExchangeRateAdmin(AddOnly, TollgateAdmin):
+class ExchangeRateAdmin(PreviewedFirst, AddOnly, TollgateAdmin):
     form = ExchangeRateForm
     list_display = ("quote", "one_usd", "since", "state", "source", "added")
     search_fields = ("quote", "source")
     search_help_text = "Currency or source"
     fields = ("quote", "rate", "effective_from", "source")
     formfield_overrides = EXACT
+
+    def preview_of(self, request: HttpRequest, form: Any, formsets: list[Any]) -> Preview:
+        return rate_previews.of_a_rate(form.cleaned_data)
 
     one_usd = number_column("rate", "1 USD is")
     added = moment_column("created_at", "added")
