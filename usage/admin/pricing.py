@@ -22,6 +22,8 @@ from accounts.admin.previews import Preview, PreviewedFirst
 from usage import price_book
 from usage.admin import price_previews, rate_previews
 from usage.admin.amounts import EXACT, ExactInput, PriceField, misfit
+from usage.admin.files import CatalogueFiles
+from usage.admin.resources import ExchangeRateResource, PriceResource
 from usage.models import ExchangeRate, Model, Operation, PricingConfig, Rate, Unit
 
 TONES = {"in force": "good", "to come": "warn", "superseded": "plain"}
@@ -185,10 +187,12 @@ def rate_state(rate: Rate) -> str:
 
 
 @admin.register(PricingConfig)
-class PriceAdmin(PreviewedFirst, AddOnly, TollgateAdmin):
+class PriceAdmin(CatalogueFiles, PreviewedFirst, AddOnly, TollgateAdmin):
     """Prices: a new one is added with its date, and the older one ends there by itself."""
 
     change_form_template = "admin/usage/pricingconfig/change_form.html"
+    resource_classes = (PriceResource,)
+    also_added = ("usage.add_rate",)
     form = PriceForm
     list_display = ("named", "operation_shown", "rates_shown", "from_utc", "state", "source")
     list_display_links = ("named",)
@@ -378,8 +382,9 @@ class ExchangeRateForm(forms.ModelForm):
 
 
 @admin.register(ExchangeRate)
-class ExchangeRateAdmin(PreviewedFirst, AddOnly, TollgateAdmin):
+class ExchangeRateAdmin(CatalogueFiles, PreviewedFirst, AddOnly, TollgateAdmin):
     form = ExchangeRateForm
+    resource_classes = (ExchangeRateResource,)
     list_display = ("quote", "one_usd", "since", "state", "source", "added")
     search_fields = ("quote", "source")
     search_help_text = "Currency or source"
