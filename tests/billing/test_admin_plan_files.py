@@ -62,8 +62,11 @@ def test_tiers_come_with_their_limit(admin: Client, db: None) -> None:
         ({"limit": "5", "included": "6"}, "The limit is less than what is included"),
         ({"window": "hour"}, "not a valid choice"),
         ({"tiers": "5:1 *:1"}, "Only graduated and volume prices have tiers"),
-        ({"overage_model": "volume"}, "A price in tiers needs tiers"),
-        ({"overage_model": "volume", "tiers": "5:1"}, "The last tier has to be open-ended"),
+        ({"overage_model": "volume", "window": "billing_period"}, "A price in tiers needs tiers"),
+        (
+            {"overage_model": "volume", "window": "billing_period", "tiers": "5:1"},
+            "The last tier has to be open-ended",
+        ),
         ({"overage_model": "volume", "tiers": "nonsense"}, "is not written as up to: price: flat fee"),
         ({"plan": "nobodys"}, "There is no plan"),
         ({"meter": "nothing"}, "There is no meter"),

@@ -16,6 +16,7 @@ from import_export.results import RowResult
 
 from accounts import audit
 from usage.admin import cells
+from usage.admin.amounts import misfit
 from usage.admin.definitions import DEFINITION, METER_STAYS, UNIT_STAYS, is_limited, limits_on
 from usage.models import ExchangeRate, Meter, Operation, PricingConfig, Rate, Unit
 
@@ -319,6 +320,10 @@ class PriceResource(DatedResource):
             _collect(errors, lambda: config.clean_fields(exclude=of_config), "config__")
             _collect(errors, config.clean, "config__")
         exclude = {"config", *(name for name in unreadable if not name.startswith("config__"))}
+        too_fine = misfit(instance.price, instance.per or 1) if instance.price is not None else None
+        if too_fine:
+            errors["price"] = [ValidationError(too_fine)]
+            exclude.add("price")
         _collect(errors, lambda: instance.clean_fields(exclude=exclude))
         if errors:
             raise ValidationError(errors)
