@@ -115,5 +115,5 @@ def preview_page(model_admin: Any, request: HttpRequest, obj: Any, preview: Prev
         "confirmed": CONFIRMED,
         "change_again": CHANGE_AGAIN,
     }
-    request.current_app = model_admin.admin_site.name  # type: ignore[attr-defined]
+    request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "admin/preview.html", context)

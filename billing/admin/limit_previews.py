@@ -45,9 +45,9 @@ def of_limits(plan: Plan, forms: Iterable[Any]) -> Preview | None:
         title=f"Change what {plan.name} limits?",
         text=f"{_accounts(found.accounts)} on this plan. Counted is what was used in the window that is"
         " running now. Nothing is saved yet.",
-        submit="Change the limits",
+        submit="Save the limits",
         remarks=[remark for standing in found.standings for remark in _remarks(standing, found.accounts)],
-        tables=[_table(found), _largest(found)],
+        tables=[_limits(found), *_included(found), _largest(found)],
     )
 
 
@@ -90,19 +90,12 @@ def _remarks(standing: Standing, accounts: int) -> Iterable[Remark]:
         )
 
 
-def _table(found: Found) -> Table:
-    return Table(
-        "What changes",
-        (
-            *("Meter", "Window", "Enforcement", "Limit", "New limit", "At the old one", "At the new one"),
-            *("Included", "New", "Beyond before", "Beyond it"),
-        ),
-        [_row(standing) for standing in found.standings],
-        words=3,
-    )
+def _limits(found: Found) -> Table:
+    heads = ("Meter", "Window", "Enforcement", "Limit", "New limit", "At the old one", "At the new one")
+    return Table("What changes", heads, [_limit_row(standing) for standing in found.standings], words=3)
 
 
-def _row(standing: Standing) -> tuple[object, ...]:
+def _limit_row(standing: Standing) -> tuple[object, ...]:
     change = standing.change
     before, after = change.before or Terms(), change.after or Terms()
     return (
@@ -111,13 +104,28 @@ def _row(standing: Standing) -> tuple[object, ...]:
         _both(str(before.enforcement), str(after.enforcement)),
         number(before.limit, "unlimited"),
         number(after.limit, "unlimited"),
-        number(standing.at_limit_before, "–"),
+        number(standing.at_limit_before),
         number(standing.at_limit),
-        number(before.included),
-        number(after.included),
-        number(standing.beyond_included_before, "–"),
-        number(standing.beyond_included),
     )
+
+
+def _included(found: Found) -> list[Table]:
+    """What the price covers; no table where nothing is included, before or after."""
+    rows = [
+        (
+            standing.change.meter.slug,
+            number((standing.change.before or Terms()).included),
+            number((standing.change.after or Terms()).included),
+            number(standing.beyond_included_before),
+            number(standing.beyond_included),
+        )
+        for standing in found.standings
+        if any(
+            terms and terms.included is not None for terms in (standing.change.before, standing.change.after)
+        )
+    ]
+    heads = ("Meter", "Included", "New", "Beyond the old", "Beyond the new")
+    return [Table("What is included", heads, rows)] if rows else []
 
 
 def _both(before: str, after: str) -> str:

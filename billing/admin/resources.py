@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import tablib
+import tablib  # type: ignore[import-untyped]
 from django.core.exceptions import ValidationError
 from django.db import models
 from import_export.fields import Field

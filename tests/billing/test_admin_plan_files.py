@@ -1,6 +1,7 @@
 """Plans and limits from a file: an edit of each plan that its accounts follow."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -34,7 +35,7 @@ def test_a_limit_from_a_file_is_followed_by_the_accounts_on_the_plan(admin: Clie
     worker.drain()
     quota = Quota.objects.get(account=acme, meter__slug="image_generations", ends_at=None)
     assert quota.limit == 120 * 10**4
-    edited = AuditEntry.objects.get(action="plan.edited")
+    edited: Any = AuditEntry.objects.get(action="plan.edited")
     assert edited.after == {
         "limits": {"image_generations": {**edited.before["limits"]["image_generations"], "limit": "120"}}
     }

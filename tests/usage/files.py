@@ -34,9 +34,10 @@ def csv_of(*rows: dict[str, Any]) -> bytes:
 
 def xlsx_of(*rows: dict[str, Any]) -> bytes:
     book = openpyxl.Workbook()
-    book.active.append(list(rows[0]))
+    sheet: Any = book.active
+    sheet.append(list(rows[0]))
     for row in rows:
-        book.active.append(list(row.values()))
+        sheet.append(list(row.values()))
     out = io.BytesIO()
     book.save(out)
     return out.getvalue()

@@ -52,7 +52,7 @@ def admin(staff: User, client: Client) -> Client:
     return client
 
 
-def entries() -> list[AuditEntry]:
+def entries() -> list[Any]:
     return list(AuditEntry.objects.filter(action="catalogue.imported").order_by("pk"))
 
 

@@ -81,6 +81,15 @@ def test_a_price_is_previewed_first_and_saved_when_confirmed(admin: Client, acme
     assert AuditEntry.objects.filter(action="price.added").count() == 1
 
 
+def test_the_form_has_a_button_for_the_preview(admin: Client) -> None:
+    assert 'name="_preview"' in admin.get(ADD).content.decode()
+    price = PricingConfig.objects.first()
+    assert price is not None
+    assert (
+        'name="_preview"' not in admin.get(f"/admin/usage/pricingconfig/{price.pk}/change/").content.decode()
+    )
+
+
 def test_what_was_typed_can_be_changed_again(admin: Client) -> None:
     sent = unconfirmed(("requests", "1.25", "1"))
     page = admin.post(ADD, {**sent, "_change_again": ""}).content.decode()

@@ -116,4 +116,4 @@ def test_a_rate_in_the_book_is_used_day_by_day(acme: Account) -> None:
     last, this = effect.months
     assert last.before == Decimal("10") * Decimal("83.5") + (11 + 12) * Decimal("90.5")
     assert last.after == 10 * Decimal(80) + (11 + 12) * Decimal("90.5")
-    assert (this.usd, this.difference) == (0, 0)
+    assert (this.usd, this.difference) == (Decimal(0), Decimal(0))

@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import Any
 
 import openpyxl
-import tablib
+import tablib  # type: ignore[import-untyped]
 from import_export.formats import base_formats
 
 from usage.exports import FORMULA_STARTS

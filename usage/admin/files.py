@@ -61,11 +61,11 @@ class CatalogueFiles(ImportExportMixin):
     also_added: tuple[str, ...] = ()  # permissions for what rows of the file add besides
 
     def has_export_permission(self, request: HttpRequest) -> bool:
-        return bool(self.has_view_permission(request))  # type: ignore[attr-defined]
+        return bool(self.has_view_permission(request))
 
     def has_import_permission(self, request: HttpRequest) -> bool:
         """Rows that are only ever added need no right to change them."""
-        opts = self.opts  # type: ignore[attr-defined]
+        opts = self.opts
         acts = ("add",) if isinstance(self, AddOnly) else ("add", "change")
         wanted = [f"{opts.app_label}.{act}_{opts.model_name}" for act in acts]
         return bool(request.user.has_perms([*wanted, *self.also_added]))
@@ -101,9 +101,9 @@ class CatalogueFiles(ImportExportMixin):
         if not result.has_errors() and not result.has_validation_errors():
             return super().process_result(result, request)
         context = {
-            **self.admin_site.each_context(request),  # type: ignore[attr-defined]
+            **self.admin_site.each_context(request),
             "title": "Nothing was imported",
-            "opts": self.opts,  # type: ignore[attr-defined]
+            "opts": self.opts,
             "result": result,
             "form": self.create_import_form_again(request),
             "import_error_display": self.import_error_display,
@@ -115,5 +115,5 @@ class CatalogueFiles(ImportExportMixin):
         return form_class(self.get_import_formats(), self.get_import_resource_classes(request))
 
     def _page(self, name: str) -> str:
-        opts = self.opts  # type: ignore[attr-defined]
+        opts = self.opts
         return reverse(f"admin:{opts.app_label}_{opts.model_name}_{name}")

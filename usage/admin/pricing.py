@@ -202,7 +202,6 @@ class PriceAdmin(CatalogueFiles, PreviewedFirst, AddOnly, TollgateAdmin):
     list_per_page = 100
     inlines = (RateInline,)
     actions_detail = ("newer", "another_rate")
-    actions_submit_line = ("preview",)
     fieldsets = (
         ("Prices", {"fields": (("provider", "model", "variant"), "operation")}),
         ("Holds", {"fields": ("effective_from", "source")}),
@@ -284,13 +283,6 @@ class PriceAdmin(CatalogueFiles, PreviewedFirst, AddOnly, TollgateAdmin):
         if kwargs.get("obj") is not None:
             context["remarks"] = price_previews.remarks_on(kwargs["obj"])
         return super().render_change_form(request, context, *args, **kwargs)
-
-    def has_preview_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return object_id is None and self.has_add_permission(request)
-
-    @action(description="Preview", permissions=["preview"], icon="visibility")
-    def preview(self, request: HttpRequest, obj: Any) -> None:
-        """Saving goes through the preview whichever button is pressed; this one says so."""
 
     def has_newer_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return self.has_add_permission(request)

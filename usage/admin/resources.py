@@ -7,7 +7,7 @@ new dated rows, and a row that says something else about an instant that is ther
 from collections.abc import Sequence
 from typing import Any
 
-import tablib
+import tablib  # type: ignore[import-untyped]
 from django.core.exceptions import ValidationError
 from django.db import models
 from import_export.fields import Field
@@ -316,7 +316,7 @@ class PriceResource(DatedResource):
         config = instance.config
         if not of_config:
             config = self.configs.get(_identity(config), config)
-        if config.pk is None:
+        if not config.pk:
             _collect(errors, lambda: config.clean_fields(exclude=of_config), "config__")
             _collect(errors, config.clean, "config__")
         exclude = {"config", *(name for name in unreadable if not name.startswith("config__"))}
@@ -332,7 +332,7 @@ class PriceResource(DatedResource):
         """A rate with its price, which other rows of the file may have added."""
         identity = _identity(instance.config)
         config = self.configs.get(identity, instance.config)
-        if config.pk is None:
+        if not config.pk:
             config.created_by = kwargs.get("user")
             config.save(force_insert=True)
         instance.config = config
