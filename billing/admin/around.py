@@ -11,7 +11,7 @@ from accounts.models import Account
 from billing import plans
 from billing.admin.subscriptions import day_in
 from billing.models import PlanLimit
-from usage.admin.catalogue import limits_of_a_meter
+from usage.admin.definitions import limits_of_a_meter
 from usage.models import Meter
 
 

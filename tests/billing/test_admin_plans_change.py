@@ -44,6 +44,7 @@ def form_of(plan: Plan, **changes: object) -> dict[str, object]:
         **{name: getattr(plan, name) for name in ("name", "description", "price", "interval", "rank")},
         "limits-TOTAL_FORMS": len(rows),
         "limits-INITIAL_FORMS": len(rows),
+        "confirmed": "",
         **{name: "on" for name in ("is_default", "alerts") if getattr(plan, name)},
     }
     for n, row in enumerate(rows):
@@ -151,7 +152,8 @@ def test_a_limit_added_changed_and_deleted_on_its_own_pages_is_followed(
     admin: Client, free_acme: Account
 ) -> None:
     meter = Meter.objects.get(slug="voice_minutes")
-    row = {"plan": plan("free").pk, "meter": meter.pk, "limit": "30", "enforcement": "hard", "window": "day"}
+    named = {"plan": plan("free").pk, "meter": meter.pk, "confirmed": ""}
+    row = {**named, "limit": "30", "enforcement": "hard", "window": "day"}
     admin.post("/admin/billing/planlimit/add/", row)
     worker.drain()
     added = in_force(free_acme, "voice_minutes")

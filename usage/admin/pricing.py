@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.choices import CallableChoiceIterator
 from django.utils.html import format_html_join
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import action, display
@@ -17,8 +18,12 @@ from unfold.widgets import UnfoldAdminSelect2Widget
 from accounts.admin.base import AddOnly, Rows, TollgateAdmin
 from accounts.admin.display import badge, linked, moment_column, number, number_column
 from accounts.admin.fields import SuggestingInput, UtcDateTimeField
+from accounts.admin.previews import Preview, PreviewedFirst
 from usage import price_book
+from usage.admin import price_previews, rate_previews
 from usage.admin.amounts import EXACT, ExactInput, PriceField, misfit
+from usage.admin.files import CatalogueFiles
+from usage.admin.resources import ExchangeRateResource, PriceResource
 from usage.models import ExchangeRate, Model, Operation, PricingConfig, Rate, Unit
 
 TONES = {"in force": "good", "to come": "warn", "superseded": "plain"}
@@ -64,6 +69,11 @@ class InForceFilter(admin.SimpleListFilter):
         return queryset.filter(effective_from__lte=timezone.now()).exclude(pk__in=in_force)
 
 
+def operation_choices() -> list[tuple[str, str]]:
+    known = Operation.objects.values_list("slug", "name")
+    return [("", "any operation"), *((slug, f"{slug} ({name})") for slug, name in known)]
+
+
 class PriceForm(forms.ModelForm):
     effective_from = UtcDateTimeField(
         help_text="In UTC: the first instant at which the price holds. Without a time, 00:00."
@@ -80,15 +90,10 @@ class PriceForm(forms.ModelForm):
             return
         known = Model.objects.order_by()
         for field, column in (("provider", "provider"), ("model", "name"), ("variant", "variant")):
-            names = (
-                known.exclude(**{column: ""}).values_list(column, flat=True).distinct()[:SUGGESTED_AT_MOST]
-            )
-            self.fields[field].widget = SuggestingInput(suggestions=sorted(names))
-        operations = [
-            (slug, f"{slug} ({name})") for slug, name in Operation.objects.values_list("slug", "name")
-        ]
+            named = known.exclude(**{column: ""}).order_by(column).values_list(column, flat=True)
+            self.fields[field].widget = SuggestingInput(suggestions=named.distinct()[:SUGGESTED_AT_MOST])
         self.fields["operation"].widget = UnfoldAdminSelect2Widget(
-            choices=[("", "any operation"), *operations]
+            choices=CallableChoiceIterator(operation_choices)  # read when shown
         )
         self.fields["model"].help_text = "Empty: any model, and then an operation is named."
 
@@ -182,9 +187,12 @@ def rate_state(rate: Rate) -> str:
 
 
 @admin.register(PricingConfig)
-class PriceAdmin(AddOnly, TollgateAdmin):
+class PriceAdmin(CatalogueFiles, PreviewedFirst, AddOnly, TollgateAdmin):
     """Prices: a new one is added with its date, and the older one ends there by itself."""
 
+    change_form_template = "admin/usage/pricingconfig/change_form.html"
+    resource_classes = (PriceResource,)
+    also_added = ("usage.add_rate",)
     form = PriceForm
     list_display = ("named", "operation_shown", "rates_shown", "from_utc", "state", "source")
     list_display_links = ("named",)
@@ -266,6 +274,16 @@ class PriceAdmin(AddOnly, TollgateAdmin):
             ]
         return kwargs
 
+    def preview_of(self, request: HttpRequest, form: Any, formsets: list[Any]) -> Preview:
+        return price_previews.of_a_price(form.cleaned_data, formsets[0])
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if kwargs.get("obj") is not None:
+            context["remarks"] = price_previews.remarks_on(kwargs["obj"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
     def has_newer_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return self.has_add_permission(request)
 
@@ -289,7 +307,7 @@ class PriceAdmin(AddOnly, TollgateAdmin):
 
 
 @admin.register(Rate)
-class RateAdmin(AddOnly, TollgateAdmin):
+class RateAdmin(PreviewedFirst, AddOnly, TollgateAdmin):
     """A rate is added with its price, or later for a unit that the price does not name yet."""
 
     form = RateForm
@@ -306,6 +324,9 @@ class RateAdmin(AddOnly, TollgateAdmin):
 
     price_shown = number_column("price", "price in USD")
     per_shown = number_column("per", "per")
+
+    def preview_of(self, request: HttpRequest, form: Any, formsets: list[Any]) -> Preview:
+        return price_previews.of_a_rate(form.cleaned_data)
 
     @display(description="rate", ordering="id")
     def name(self, rate: Rate) -> str:
@@ -353,13 +374,17 @@ class ExchangeRateForm(forms.ModelForm):
 
 
 @admin.register(ExchangeRate)
-class ExchangeRateAdmin(AddOnly, TollgateAdmin):
+class ExchangeRateAdmin(CatalogueFiles, PreviewedFirst, AddOnly, TollgateAdmin):
     form = ExchangeRateForm
+    resource_classes = (ExchangeRateResource,)
     list_display = ("quote", "one_usd", "since", "state", "source", "added")
     search_fields = ("quote", "source")
     search_help_text = "Currency or source"
     fields = ("quote", "rate", "effective_from", "source")
     formfield_overrides = EXACT
+
+    def preview_of(self, request: HttpRequest, form: Any, formsets: list[Any]) -> Preview:
+        return rate_previews.of_a_rate(form.cleaned_data)
 
     one_usd = number_column("rate", "1 USD is")
     added = moment_column("created_at", "added")
