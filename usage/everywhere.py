@@ -103,7 +103,7 @@ def _follow(days: Sequence[Day]) -> None:
         return
     where = changed_days.of_days(days)
     units = _units(where)
-    new = _cells(where, days, units, book)
+    new = _with_refusals(_cells(where, units, book), days)
     old = stored_cells(days)
     changes: Cells = {}
     for key in new.keys() | old.keys():
@@ -131,9 +131,13 @@ def _locked_book() -> PriceBook:
 
 
 def cells_of(days: Sequence[Day], book: PriceBook) -> Cells:
-    """What some days come to by the accounts' rollups and refusals."""
-    where = changed_days.of_days(days)
-    return _cells(where, days, _units(where), book)
+    """What some days come to by the accounts' rollups and refusals, in the order of SUMS."""
+    return _with_refusals(cells_where(changed_days.of_days(days), book), days)
+
+
+def cells_where(where: Q, book: PriceBook) -> Cells:
+    """What some rollups come to, without refusals, which know neither model, user nor campaign."""
+    return _cells(where, _units(where), book)
 
 
 def stored_cells(days: Sequence[Day]) -> Cells:
@@ -156,8 +160,7 @@ def _units(where: Q) -> Units:
     return found
 
 
-def _cells(where: Q, days: Sequence[Day], units: Units, book: PriceBook) -> Cells:
-    """What the days come to by the rollups, in the order of SUMS."""
+def _cells(where: Q, units: Units, book: PriceBook) -> Cells:
     cells: Cells = {}
     rows: Any = Rollup.objects.filter(where).order_by().values_list(*CELL_KEY)
     for *key, records, unpriced, cost, count, milliseconds in rows.annotate(
@@ -170,6 +173,10 @@ def _cells(where: Q, days: Sequence[Day], units: Units, book: PriceBook) -> Cell
         tokens, images = _counted(units.get(tuple(key), ()), book)
         converted = in_rupees(cost, key[0], book)
         cells[tuple(key)] = [records, unpriced, cost, *converted, tokens, images, count, milliseconds, 0]
+    return cells
+
+
+def _with_refusals(cells: Cells, days: Sequence[Day]) -> Cells:
     for key, attempts in _refusals(days):
         cells.setdefault(key, [*ZEROS])[-1] += attempts
     return cells
