@@ -41,10 +41,7 @@ class Facts:
     @property
     def standing(self) -> str:
         """$512.30 of $500.00 (102.5 %)."""
-        cost, amount = self.firing.cost, self.firing.amount
-        share = round_half_even(cost * 100 / amount, 1)
-        parts = (formatting.money(cost, "USD"), formatting.money(amount, "USD"), formatting.quantity(share))
-        return "{} of {} ({} %)".format(*parts)
+        return standing(self.firing.cost, self.firing.amount)
 
     @property
     def subject(self) -> str:
@@ -97,14 +94,17 @@ def window_name(kind: str, firing: CostAlarmFiring) -> str:
     return formatting.month(firing.window_start)
 
 
-def share(cost: Decimal, amount: Decimal) -> Decimal:
-    """Per cent of the amount, to one place."""
-    return round_half_even(cost * 100 / amount, 1)
+def standing(cost: Decimal, amount: Decimal) -> str:
+    """How a cost stands to an amount: $512.30 of $500.00 (102.5 %)."""
+    share = formatting.quantity(round_half_even(cost * 100 / amount, 1))
+    return f"{formatting.money(cost, 'USD')} of {formatting.money(amount, 'USD')} ({share} %)"
 
 
 def message(firing: CostAlarmFiring, to: Sequence[str]) -> EmailMultiAlternatives:
-    context = {"facts": Facts(firing)}
-    subject = context["facts"].subject
-    mail = EmailMultiAlternatives(subject, render_to_string("emails/cost_alarm.txt", context), to=list(to))
+    facts = Facts(firing)
+    context = {"facts": facts}
+    mail = EmailMultiAlternatives(
+        facts.subject, render_to_string("emails/cost_alarm.txt", context), to=list(to)
+    )
     mail.attach_alternative(render_to_string("emails/cost_alarm.html", context), "text/html")
     return mail

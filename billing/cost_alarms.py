@@ -121,6 +121,12 @@ def _reached(alarm: CostAlarm, cost: int) -> list[int]:
     return sorted(percent for percent in {*alarm.warnings, REACHED} if cost * 100 >= whole * percent)
 
 
+def current(alarm: CostAlarm, standings: Iterable[Standing], now: datetime) -> Standing | None:
+    """The one of the window that holds today by UTC, which people mean by now."""
+    window = window_of(alarm.window, now.date())
+    return next((standing for standing in standings if standing.window == window), None)
+
+
 @transaction.atomic
 def _look_at(alarm_id: int, standing: Standing, now: datetime) -> bool:
     """Write down what one alarm's window has reached, and queue the mail of the highest."""
@@ -128,9 +134,9 @@ def _look_at(alarm_id: int, standing: Standing, now: datetime) -> bool:
     if alarm is None:
         return False
     told = set(
-        CostAlarmFiring.objects.filter(
-            alarm_id=alarm_id, window_start=standing.window.first
-        ).values_list("percent", flat=True)
+        CostAlarmFiring.objects.filter(alarm_id=alarm_id, window_start=standing.window.first).values_list(
+            "percent", flat=True
+        )
     )
     # A warning after the alarm itself would be no news.
     untold = [percent for percent in _reached(alarm, standing.cost) if percent > max(told, default=0)]

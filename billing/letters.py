@@ -1,4 +1,4 @@
-"""Getting mails to staff out: each claimed by one worker, tried again with growing pauses, kept when not taken.
+"""Getting mails to staff out: each claimed by one worker, tried again after pauses, kept when not taken.
 
 A mail is sent before that is written down, so that a worker that dies between the two sends it twice:
 better than never. Both carry the same Message-ID, by which mailboxes know the second for the first.
@@ -48,7 +48,7 @@ def queue(row: Letter, job: str) -> None:
 def deliver(
     rows: QuerySet[Any], row_id: int, compose: Callable[[Any], EmailMultiAlternatives]
 ) -> Again | None:
-    """Send one letter, unless that is done or somebody is about to; ask to be run again where it was not taken.
+    """Send one letter, unless it is sent or somebody is at it; ask to be run again where it was not taken.
 
     Args:
         compose: makes the mail; reads only. It may raise WithheldError.
@@ -71,9 +71,7 @@ def deliver(
     except Exception as error:  # whatever it is, this one was not taken, and the others wait
         return _not_taken(row, error)
     to = ", ".join(letter.to)
-    _mine(row).update(
-        state=State.SENT, sent_at=timezone.now(), claimed_until=None, recipient=to, error=""
-    )
+    _mine(row).update(state=State.SENT, sent_at=timezone.now(), claimed_until=None, recipient=to, error="")
     return None
 
 

@@ -6,9 +6,10 @@ from urllib.parse import parse_qsl, urlencode
 
 from django.conf import settings
 
-from billing.net.query import FILTERS, Query, parse
+from billing.net.query import FILTERS
 
 NET = "/admin/billing/net/"
+OF_THE_PAGE = ("from", "to", "range", "sort", "order", "columns", "by", "chart", "table", "page", "cursor")
 
 
 def net_billing(first: date, last: date, filters: Mapping[str, str]) -> str:
@@ -24,10 +25,7 @@ def filters_of(text: str) -> dict[str, str]:
     return {name: given[name].strip() for name in FILTERS if given.get(name, "").strip()}
 
 
-def query_of(params: Mapping[str, str]) -> Query:
-    """What query parameters of the page ask for.
-
-    Raises:
-        Invalid: one cannot be read, or names what is not there.
-    """
-    return parse(params)
+def unknown_filters(text: str) -> list[str]:
+    """The names in a query string that the page does not know."""
+    names = [name for name, _ in parse_qsl(text.strip().lstrip("?"), keep_blank_values=True)]
+    return [name for name in names if name not in FILTERS and name not in OF_THE_PAGE]

@@ -44,7 +44,6 @@ def drawing(days: Sequence[tuple[date, Decimal]]) -> dict[str, object]:
         "ticks": [formatting.money(amount, "USD") for amount in (top, top / 2)],
         "heights": [f"{max(cost, Decimal(0)) / top:.4f}" for _, cost in days],
         "labels": [
-            formatting.day(day, day) if position % step == 0 else ""
-            for position, (day, _) in enumerate(days)
+            formatting.day(day, day) if position % step == 0 else "" for position, (day, _) in enumerate(days)
         ],
     }

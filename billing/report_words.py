@@ -3,16 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from billing.net.accounts import AccountRow
 from billing.net.columns import quantity, usd
 from billing.net.report import ModelRow, Summary
+from billing.report_figures import Report
 from usage import formatting
 from usage.fields import round_half_even
-
-if TYPE_CHECKING:
-    from billing.report_mail import Report
 
 FILTER_NAMES = {"search": "account"}
 
@@ -50,7 +47,7 @@ class Words:
     notes: list[str]
 
 
-def of(report: "Report") -> Words:
+def of(report: Report) -> Words:
     return Words(
         figures=list(_figures(report.whole, report.whole_before)),
         filters=[(FILTER_NAMES.get(name, name), value) for name, value in report.filters.items()],
@@ -139,7 +136,7 @@ def money(amount: Decimal | None, currency: str = "USD") -> str:
     return "–" if amount is None else formatting.money(amount, currency)
 
 
-def _alt(report: "Report") -> str:
+def _alt(report: Report) -> str:
     """What the chart shows, for who does not see it; the table below has every day."""
     if not any(cost for _, cost in report.days):
         return "Cost per day: nothing in any of these days."
@@ -147,12 +144,13 @@ def _alt(report: "Report") -> str:
     return f"Cost per day in USD. The most was {money(most)} on {formatting.day(day)}."
 
 
-def _notes(report: "Report") -> Iterator[str]:
+def _notes(report: Report) -> Iterator[str]:
     """What the figures leave out."""
     sums = report.whole.sums
     if sums.unpriced:
-        word = "record has" if sums.unpriced == 1 else "records have"
-        yield f"{formatting.quantity(sums.unpriced)} {word} no price yet, in whole or in part: the cost is higher."
+        count = formatting.quantity(sums.unpriced)
+        words = "record has" if sums.unpriced == 1 else "records have"
+        yield f"{count} {words} no price yet, in whole or in part: the cost is higher."
     if sums.unconverted:
         yield "A day has no exchange rate for INR, so its sum is not known."
     if report.whole.charge is None:

@@ -13,9 +13,9 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts.models import User
-from billing import letters, report_mail
+from billing import letters, report_figures, report_mail
 from billing.models import ReportSending, ReportSubscription
-from billing.report_ranges import Range, newest
+from billing.report_ranges import DAY, Range, containing, newest
 from usage import retrying
 from usage.queue import Again
 
@@ -76,7 +76,9 @@ def send_now(subscription: ReportSubscription) -> bool:
     return True
 
 
-def send(row_id: int, compose: Callable[[ReportSending], EmailMultiAlternatives] | None = None) -> Again | None:
+def send(
+    row_id: int, compose: Callable[[ReportSending], EmailMultiAlternatives] | None = None
+) -> Again | None:
     """Send one report."""
     rows = ReportSending.objects.select_related("subscription__user")
     return letters.deliver(rows, row_id, compose or _compose)
@@ -84,8 +86,8 @@ def send(row_id: int, compose: Callable[[ReportSending], EmailMultiAlternatives]
 
 def _compose(row: ReportSending) -> EmailMultiAlternatives:
     user = _reader(row)
-    report = report_mail.gather(row.subscription, Range(row.first_day, row.last_day))
-    return report_mail.message(report, user.email)
+    told = report_figures.gather(row.subscription, Range(row.first_day, row.last_day))
+    return report_mail.message(told, user.email)
 
 
 def _reader(row: ReportSending) -> User:
@@ -100,6 +102,25 @@ def _reader(row: ReportSending) -> User:
     if not subscription.is_active and not row.asked:
         raise letters.WithheldError("The subscription was turned off.")
     return subscription.user
+
+
+def retry(row_id: int) -> bool:
+    """Let a report that failed or was withheld be sent again; False when it was neither."""
+    return letters.retry(ReportSending.objects.all(), row_id, SEND_JOB)
+
+
+def name_of(row: ReportSending) -> str:
+    """What a mail is called: October 2026; 16 Nov to 22 Nov 2026, sent by hand."""
+    name = Range(row.first_day, row.last_day).name
+    return f"{name}, sent by hand" if row.asked else name
+
+
+def next_range(subscription: ReportSubscription, now: datetime) -> Range:
+    """The range that is sent next, as things stand."""
+    one = newest(subscription.frequency, now)
+    if _is_sent(subscription, one) or subscription.created_at >= one.due_at:
+        return containing(subscription.frequency, one.last + DAY)
+    return one
 
 
 def failed() -> int:

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
+from billing import cost_alarms, reports
 from billing.stripe import findings, work
 from usage.alerts.deliveries import failed
 from usage.models import Job
@@ -99,6 +100,29 @@ TASKS: dict[str, tuple[Entry, ...]] = {
         Entry("usage.AlertDelivery", "outgoing_mail", "Messages sent and failed; send again", alarm=failed),
         Entry("usage.AlertRule", "tune", "Thresholds that accounts have changed", "Alert thresholds"),
         Entry("usage.AlertSettings", "contact_mail", "Who is told, and how"),
+    ),
+    "Reports by mail": (
+        Entry(
+            "billing.ReportSubscription",
+            "schedule_send",
+            "Net billing by mail, weekly or monthly",
+            "Reports by mail",
+        ),
+        Entry(
+            "billing.ReportSending",
+            "forward_to_inbox",
+            "What was sent and what failed; send again",
+            "Reports sent",
+            alarm=reports.failed,
+        ),
+        Entry("billing.CostAlarm", "notification_important", "Be told when all accounts cost so much"),
+        Entry(
+            "billing.CostAlarmFiring",
+            "crisis_alert",
+            "Alarms that were reached, and their mails",
+            "Alarms that fired",
+            alarm=cost_alarms.failed,
+        ),
     ),
     "Background work": (
         Entry("usage.Job", "manufacturing", "What waits, runs or died; retry it", alarm=dead_jobs),

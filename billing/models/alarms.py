@@ -1,4 +1,4 @@
-"""Cost alarms: amounts that all accounts together may reach in a day, a week or a month before staff are told."""
+"""Cost alarms: what all accounts together may cost in a day, a week or a month before staff are told."""
 
 from typing import Any, ClassVar
 
@@ -41,7 +41,9 @@ class CostAlarm(models.Model):
         blank=True,
         help_text="Per cent of the amount, such as 50, 80. Empty: none.",
     )
-    provider = ExactCharField(max_length=64, blank=True, default="", help_text="Only what it served; empty: all.")
+    provider = ExactCharField(
+        max_length=64, blank=True, default="", help_text="Only what it served; empty: all."
+    )
     operation = models.ForeignKey(Operation, models.PROTECT, null=True, blank=True, related_name="+")
     model = models.ForeignKey(Model, models.PROTECT, null=True, blank=True, related_name="+")
     users: models.ManyToManyField = models.ManyToManyField(

@@ -32,7 +32,9 @@ class ReportSubscription(models.Model):
     sent_until = models.DateField(
         "sent until", null=True, editable=False, help_text="The last day of the newest report so far."
     )
-    is_active = models.BooleanField("active", default=True, help_text="Off: nothing is sent until it is on again.")
+    is_active = models.BooleanField(
+        "active", default=True, help_text="Off: nothing is sent until it is on again."
+    )
 
     class Meta:
         ordering = ("-id",)
@@ -53,7 +55,9 @@ class ReportSending(Letter):
     class Meta:
         ordering = ("-id",)
         constraints: ClassVar[Any] = (
-            models.UniqueConstraint(fields=("subscription", "first_day", "asked"), name="billing_report_once"),
+            models.UniqueConstraint(
+                fields=("subscription", "first_day", "asked"), name="billing_report_once"
+            ),
         )
         indexes: ClassVar[Any] = (models.Index(fields=("state", "due_at"), name="billing_report_due"),)
 
