@@ -158,7 +158,10 @@ def test_a_mail_server_that_is_away_is_asked_again_and_at_last_given_up(
     subscribed(reader)
     work_for(now)
     row = ReportSending.objects.get()
-    assert (row.state, row.error) == (State.WAITING, "The mail server did not take it: ConnectionRefusedError.")
+    assert (row.state, row.error) == (
+        State.WAITING,
+        "The mail server did not take it: ConnectionRefusedError.",
+    )
     assert 1 < row.attempts < letters.ATTEMPTS
 
     work_for(now, 240)
