@@ -1,14 +1,12 @@
 """Cost alarms of the whole installation: told once in a window, however large the step and whoever looks."""
 
-import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.core import mail
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from accounts.models import Account, User
 from billing import cost_alarms, letters
@@ -272,32 +270,3 @@ def test_looking_takes_a_few_statements_however_many_alarms(now: Any, django_ass
         alarm(f"alarm {number}", "1000", window=["day", "week", "month"][number % 3], provider="openai")
     with django_assert_num_queries(6):  # alarms, models, two days, a week, a month
         cost_alarms.check(NOON)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_two_workers_at_once_fire_and_tell_once() -> None:
-    alarm(warnings=[50, 80])
-    used_on(date(2026, 11, 24), 100)
-    barrier, failures = threading.Barrier(4), []
-
-    def work() -> None:
-        try:
-            barrier.wait(10)
-            cost_alarms.check(NOON)
-            barrier.wait(10)
-            for row_id in CostAlarmFiring.objects.values_list("pk", flat=True):
-                cost_alarms.send(row_id)
-        except Exception as error:
-            failures.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert failures == []
-    assert fired() == [("All", 50), ("All", 80), ("All", 100)]
-    assert len(mail.outbox) == 1
-    assert Job.objects.filter(name=cost_alarms.SEND_JOB).count() == 1

@@ -1,14 +1,11 @@
 """Which reports are due, and that each goes out once, whoever works and whoever is killed."""
 
-import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.core import mail
 from django.core.mail.backends import locmem
-from django.db import connection
 
 from accounts.models import User
 from billing import letters, reports
@@ -237,32 +234,3 @@ def test_with_its_user_a_subscription_goes_and_its_mails(reader: User, now: Any)
     ReportSubscription.objects.filter(user=reader).delete()
     assert (ReportSubscription.objects.count(), ReportSending.objects.count()) == (0, 0)
     assert ReportSubscription._meta.get_field("user").remote_field.on_delete.__name__ == "CASCADE"
-
-
-@pytest.mark.django_db(transaction=True)
-def test_two_workers_at_once_decide_once_and_send_once(reader: User) -> None:
-    subscribed(reader)
-    barrier, failures = threading.Barrier(4), []
-
-    def work() -> None:
-        try:
-            barrier.wait(10)
-            reports.decide(MONDAY)
-            barrier.wait(10)
-            for row_id in ReportSending.objects.values_list("pk", flat=True):
-                reports.send(row_id)
-        except Exception as error:
-            failures.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert failures == []
-    assert ReportSending.objects.count() == 1
-    assert len(mail.outbox) == 1
-    row = ReportSending.objects.get()
-    assert (row.state, row.attempts) == (State.SENT, 1)
