@@ -14,7 +14,7 @@ from usage import charts, formatting
 
 TEMPLATE = Path("templates") / "reports" / "chart.typ"
 PIXELS_AN_INCH = 144  # twice what the mail shows, for fine screens
-LABELS_AT_MOST = 7
+LABELS_AT_MOST = 5
 
 
 def png(days: Sequence[tuple[date, Decimal]]) -> bytes:

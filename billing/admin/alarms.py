@@ -26,6 +26,7 @@ from billing.admin.letters import Letters, ask_to_retry, is_over, state_badge
 from billing.models import CostAlarm, CostAlarmFiring
 from billing.models.alarms import REACHED
 from usage import formatting
+from usage.admin.amounts import EXACT
 from usage.alerts import rules
 from usage.models import Model
 
@@ -38,14 +39,14 @@ class AlarmForm(forms.ModelForm):
     """Warnings as 50, 80; addresses one a line; at least one who is told."""
 
     warnings = forms.CharField(
-        label="early warnings",
+        label="Early warnings",
         required=False,
         max_length=80,
         widget=UnfoldAdminTextInputWidget,
         help_text="Per cent of the amount, below 100, such as 50, 80. Empty: none.",
     )
     addresses = forms.CharField(
-        label="other addresses",
+        label="Other addresses",
         required=False,
         max_length=5_000,
         widget=UnfoldAdminTextareaWidget({"rows": 3}),
@@ -136,6 +137,7 @@ def name_standings(alarms: Iterable[Any]) -> None:
 @admin.register(CostAlarm)
 class CostAlarmAdmin(TollgateAdmin):
     form = AlarmForm
+    formfield_overrides = EXACT
     list_display = ("name", "window_shown", "counts", "standing_shown", "told", "fired", "active_badge")
     list_display_links = ("name",)
     list_select_related = ("operation", "model")
@@ -146,7 +148,6 @@ class CostAlarmAdmin(TollgateAdmin):
     empty_text = (
         "Add one to be told by mail when all accounts together cost so much in a day, a week or a month."
     )
-    autocomplete_fields = ("operation",)
     readonly_fields = ("standing_shown", "firings_shown", "made")
 
     made = moment_column("created_at", "made")

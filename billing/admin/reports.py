@@ -155,7 +155,13 @@ class ReportSubscriptionAdmin(Own, TollgateAdmin):
     def sendings_shown(self, row: ReportSubscription) -> str:
         rows = row.sendings.order_by("-pk")[:SENDINGS_SHOWN]
         lines = (
-            (page_of(s), reports.name_of(s), state_badge(s.state), s.error or moment(s.sent_at)) for s in rows
+            (
+                page_of(s),
+                reports.name_of(s),
+                state_badge(s.state),
+                s.error or (moment(s.sent_at) if s.sent_at else ""),
+            )
+            for s in rows
         )
         listed = format_html_join("", '<li><a class="text-link" href="{}">{}</a> {} {}</li>', lines)
         return format_html('<ul class="tg-lines">{}</ul>', listed) if listed else "None so far."

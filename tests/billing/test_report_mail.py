@@ -168,7 +168,7 @@ def test_the_chart_is_a_picture_with_a_bar_for_each_day() -> None:
     assert (len(heights), heights[0], heights[29]) == (30, "0.0000", "0.5800")
     picture = report_chart.png(days)
     assert picture.startswith(b"\x89PNG")
-    assert struct.unpack(">II", picture[16:24])[0] == 888  # twice as wide as a mail shows it
+    assert struct.unpack(">II", picture[16:24])[0] == 688
     assert report_chart.png([(day, Decimal(0)) for day, _ in days]) != picture
 
 
