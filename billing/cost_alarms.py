@@ -9,7 +9,7 @@ Looking holds the alarm's row; what was told in a window is not told again in it
 amount or of the cost, by a unique key too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -81,7 +81,9 @@ def check(now: datetime) -> int:
     return fired
 
 
-def standings_of(alarms: Iterable[CostAlarm], now: datetime) -> list[list[Standing]]:
+def standings_of(
+    alarms: Iterable[CostAlarm], now: datetime, windows_of: Callable[[str, datetime], list[Range]] = running
+) -> list[list[Standing]]:
     """What each alarm's running windows come to; one statement for each window."""
     alarms = list(alarms)
     providers = {alarm.provider for alarm in alarms if alarm.provider}
@@ -91,7 +93,7 @@ def standings_of(alarms: Iterable[CostAlarm], now: datetime) -> list[list[Standi
     costs: dict[Range, Costs] = {}
     found = []
     for alarm in alarms:
-        windows = [w for w in running(alarm.window, now) if alarm.created_at < w.due_at]
+        windows = [w for w in windows_of(alarm.window, now) if alarm.created_at < w.due_at]
         for window in windows:
             if window not in costs:
                 costs[window] = _costs(window)
@@ -121,10 +123,9 @@ def _reached(alarm: CostAlarm, cost: int) -> list[int]:
     return sorted(percent for percent in {*alarm.warnings, REACHED} if cost * 100 >= whole * percent)
 
 
-def current(alarm: CostAlarm, standings: Iterable[Standing], now: datetime) -> Standing | None:
-    """The one of the window that holds today by UTC, which people mean by now."""
-    window = window_of(alarm.window, now.date())
-    return next((standing for standing in standings if standing.window == window), None)
+def current(kind: str, now: datetime) -> list[Range]:
+    """The window that holds today by UTC, which people mean by now."""
+    return [window_of(kind, now.date())]
 
 
 @transaction.atomic

@@ -129,8 +129,9 @@ def name_standings(alarms: Iterable[Any]) -> None:
     alarms = list(alarms)
     now = timezone.now()
     fired = cost_alarms.last_fired(alarms)
-    for alarm, standings in zip(alarms, cost_alarms.standings_of(alarms, now), strict=True):
-        alarm.standing = cost_alarms.current(alarm, standings, now)
+    standings = cost_alarms.standings_of(alarms, now, cost_alarms.current)
+    for alarm, (standing,) in zip(alarms, standings, strict=True):
+        alarm.standing = standing
         alarm.last_firing = fired.get(alarm.pk)
 
 
@@ -177,7 +178,7 @@ class CostAlarmAdmin(TollgateAdmin):
     def standing_shown(self, alarm: Any) -> str:
         if not hasattr(alarm, "standing"):
             name_standings([alarm])
-        cost = cost_alarms.usd(alarm.standing.cost if alarm.standing else 0)
+        cost = cost_alarms.usd(alarm.standing.cost)
         words = alarm_mail.standing(cost, alarm.amount)
         return badge(words, "bad" if cost >= alarm.amount else "plain")
 
