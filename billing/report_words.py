@@ -156,6 +156,6 @@ def _notes(report: Report) -> Iterator[str]:
     if report.whole.charge is None:
         yield "The charge is not shown for a part of the usage: what accounts owe has no such parts."
     elif report.whole.by_agreement:
-        count = report.whole.by_agreement
-        whose = "One account has" if count == 1 else f"{formatting.quantity(count)} accounts have"
+        agreed = report.whole.by_agreement
+        whose = "One account has" if agreed == 1 else f"{formatting.quantity(agreed)} accounts have"
         yield f"{whose} a fee by agreement, which is not in the charge."

@@ -10,7 +10,6 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
-from billing import cost_alarms, reports
 from billing.stripe import findings, work
 from usage.alerts.deliveries import failed
 from usage.models import Job
@@ -113,7 +112,6 @@ TASKS: dict[str, tuple[Entry, ...]] = {
             "forward_to_inbox",
             "What was sent and what failed; send again",
             "Reports sent",
-            alarm=reports.failed,
         ),
         Entry("billing.CostAlarm", "notification_important", "Be told when all accounts cost so much"),
         Entry(
@@ -121,7 +119,6 @@ TASKS: dict[str, tuple[Entry, ...]] = {
             "crisis_alert",
             "Alarms that were reached, and their mails",
             "Alarms that fired",
-            alarm=cost_alarms.failed,
         ),
     ),
     "Background work": (

@@ -53,7 +53,8 @@ def test_one_is_added_as_it_was_typed_and_written_down(admin: Client, staff: Use
     assert (made.amount, made.warnings, made.addresses) == (Decimal("1E-10"), [50, 80], ["ops@example.com"])
     assert cost_alarms.recipients(made) == [staff.email, "ops@example.com"]
     (entry,) = AuditEntry.objects.filter(action="cost_alarm.added")
-    assert (entry.actor, entry.subject, entry.after["amount"]) == (staff.email, "All", "1E-10")
+    after: Any = entry.after
+    assert (entry.actor, entry.subject, after["amount"]) == (staff.email, "All", "1E-10")
 
 
 @pytest.mark.parametrize(

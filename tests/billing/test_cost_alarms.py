@@ -125,13 +125,14 @@ def test_windows_are_the_days_the_iso_weeks_and_the_months_of_local_days() -> No
 
 
 def test_a_day_runs_until_it_is_over_in_the_last_zone_and_from_where_it_begins_first() -> None:
-    def days(*at: int) -> list[int]:
-        return [w.first.day for w in cost_alarms.running("day", datetime(2026, 11, *at, tzinfo=UTC))]
+    def days(hour: int, minute: int = 0) -> list[int]:
+        at = datetime(2026, 11, 25, hour, minute, tzinfo=UTC)
+        return [window.first.day for window in cost_alarms.running("day", at)]
 
-    assert days(25, 12, 59) == [24, 25, 26]  # the 24th has ended everywhere at 12:00
-    assert days(25, 13) == [25, 26]
-    assert days(25, 9, 59) == [24, 25]
-    assert days(25, 10) == [24, 25, 26]  # the 26th begins in Kiritimati
+    assert days(12, 59) == [24, 25, 26]  # the 24th has ended everywhere at 12:00
+    assert days(13) == [25, 26]
+    assert days(9, 59) == [24, 25]
+    assert days(10) == [24, 25, 26]  # the 26th begins in Kiritimati
     months = cost_alarms.running("month", datetime(2026, 12, 1, 12, tzinfo=UTC))
     assert [month.first.month for month in months] == [11, 12]
 

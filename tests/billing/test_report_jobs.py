@@ -226,11 +226,3 @@ def test_sent_by_hand_it_goes_out_whatever_was_sent_and_once_a_minute(reader: Us
         "16 Nov to 22 Nov 2026",
         "16 Nov to 22 Nov 2026, sent by hand",
     ]
-
-
-def test_with_its_user_a_subscription_goes_and_its_mails(reader: User, now: Any) -> None:
-    subscribed(reader)
-    work_for(now)
-    ReportSubscription.objects.filter(user=reader).delete()
-    assert (ReportSubscription.objects.count(), ReportSending.objects.count()) == (0, 0)
-    assert ReportSubscription._meta.get_field("user").remote_field.on_delete.__name__ == "CASCADE"
