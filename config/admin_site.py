@@ -10,9 +10,11 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
+from billing.net import home
+from billing.net.api import PERMISSION as NET
+from billing.net.home import dead_jobs
 from billing.stripe import findings, work
 from usage.alerts.deliveries import failed
-from usage.models import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,19 @@ class Entry:
     alarm: Callable[[], int] | None = None  # how many of its rows somebody should look at
 
 
-def dead_jobs() -> int:
-    return Job.objects.filter(state=Job.State.DEAD)[:1_000].count()
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page that is no list of one table: the name of its address, and who may see it."""
+
+    name: str
+    permission: str
+    icon: str
+    title: str
+    text: str
 
 
-TASKS: dict[str, tuple[Entry, ...]] = {
+TASKS: dict[str, tuple[Entry | Page, ...]] = {
+    "Reports": (Page("net_billing", NET, "monitoring", "Net billing", "What everybody used, cost and owes"),),
     "Accounts": (
         Entry("accounts.Account", "apartment", "Who is billed; open and delete accounts"),
         Entry("accounts.User", "person", "Who signs in; staff and their rights"),
@@ -138,7 +148,12 @@ def tasks(request: HttpRequest) -> list[dict[str, Any]]:
     return groups
 
 
-def _item(request: HttpRequest, entry: Entry) -> dict[str, Any] | None:
+def _item(request: HttpRequest, entry: Entry | Page) -> dict[str, Any] | None:
+    if isinstance(entry, Page):
+        if not request.user.has_perm(entry.permission):
+            return None
+        item = {"title": entry.title, "icon": entry.icon, "text": entry.text, "add": None}
+        return {**item, "link": reverse(entry.name)}
     model = apps.get_model(entry.model)
     model_admin = admin.site._registry[model]
     can_view = model_admin.has_view_or_change_permission(request)
@@ -161,7 +176,8 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 
 def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What templates/admin/index.html shows."""
-    return {**context, "title": "Overview", "tasks": tasks(request)}
+    shown = home.load(request.user) if request.user.has_perm(NET) else None
+    return {**context, "title": "Overview", "tasks": tasks(request), "home": shown}
 
 
 def stylesheet(request: HttpRequest) -> str:
