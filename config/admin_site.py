@@ -6,13 +6,14 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
 from billing.net import home
 from billing.net.api import PERMISSION as NET
-from billing.net.home import dead_jobs
+from billing.net.hands import counts, dead_jobs
 from billing.stripe import findings, work
 from usage.alerts.deliveries import failed
 
@@ -25,7 +26,7 @@ class Entry:
     icon: str
     text: str
     title: str = ""
-    alarm: Callable[[], int] | None = None  # how many of its rows somebody should look at
+    alarm: Callable[[], QuerySet] | None = None  # rows to look at (billing.net.hands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ def _item(request: HttpRequest, entry: Entry | Page) -> dict[str, Any] | None:
     add = reverse(f"{name}_add") if can_add else None
     link = reverse(f"{name}_changelist") if can_view else add
     item = {"title": title, "icon": entry.icon, "link": link, "text": entry.text, "add": add}
-    alarms = entry.alarm() if entry.alarm and can_view else 0
+    alarms = counts(request)[entry.alarm] if entry.alarm and can_view else 0
     return {**item, "badge": alarms} if alarms else item
 
 
@@ -176,7 +177,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 
 def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What templates/admin/index.html shows."""
-    shown = home.load(request.user) if request.user.has_perm(NET) else None
+    shown = home.load(request) if request.user.has_perm(NET) else None
     return {**context, "title": "Overview", "tasks": tasks(request), "home": shown}
 
 

@@ -1,6 +1,6 @@
 """What the page of the net billing report shows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from billing.net.cards import Card
 from billing.net.charts import OverTime, Scatter
 from billing.net.columns import Column, Value
 from billing.net.query import RANGES, SORTS, STATUSES, Query, parse, today
-from billing.net.sums import Sums, ids_of
+from billing.net.sums import Sums, ids_of, remember_campaigns
 from usage import formatting
 from usage import price_book as price_books
 from usage.models import Model
@@ -90,19 +90,22 @@ class NetPage:
 
 def load(params: QueryDict) -> NetPage:
     """The page for a query; what of it cannot be read is told, and left out."""
-    query, wrong = forgiving(params)
+    plans = list(Plan.objects.values_list("code", "name"))
+    query, wrong = forgiving(params, plans)
     by = {"nothing": ""}.get(params.get("by", "operation"), params.get("by", "operation"))
     by = by if by in STACKED_BY else "operation"
     offset = _offset(params)
     is_up_to_date = report.bring_up_to_date()
     book, ids = price_books.current(), ids_of(query)
+    before = query.before(today())
+    remember_campaigns(query, ids, before)
     operations = sorted((entry.slug, entry.name) for entry in book.operations.values())
     every = columns.of_accounts(operations)
     shown = columns.chosen(every, params.getlist("col"))
     found = accounts.rows(query, ids, offset=offset, limit=SIZE + 1)
     if any(column.key.startswith(columns.OF_OPERATION) for column in shown):
         accounts.add_operations(found, query, ids, book)
-    whole = report.summary(query, ids)
+    whole, *earlier = report.summaries([query, before] if before else [query], ids)
     models = report.models(query, ids, book)
     address = Address(query, by, tuple(params.getlist("col")))
     return NetPage(
@@ -110,7 +113,7 @@ def load(params: QueryDict) -> NetPage:
         wrong=wrong,
         span=cards.span(query),
         compared_with=cards.compared_with(query),
-        cards=cards.cards(whole, _before(query)),
+        cards=cards.cards(whole, earlier[0] if earlier else None),
         chart=charts.over_time(query, by, ids, book),
         scatter=charts.cost_against_latency(models),
         heads=[_head(column, query, address) for column in shown],
@@ -124,7 +127,7 @@ def load(params: QueryDict) -> NetPage:
         next=address.with_(cursor=str(offset + SIZE)) if len(found) > SIZE else "",
         previous=address.with_(cursor=str(max(0, offset - SIZE)) if offset > SIZE else "") if offset else "",
         all_columns=[(column, column in shown) for column in every],
-        options=_options(query, by, address, book),
+        options={**_options(query, by, address, book), "plans": plans},
         is_up_to_date=is_up_to_date,
     )
 
@@ -149,28 +152,30 @@ class Address:
         return urlencode(kept + [(name, value) for name, value in changes.items() if value])
 
 
-def forgiving(params: QueryDict) -> tuple[Query, list[tuple[str, str]]]:
-    """The query, without the parameters that cannot be read."""
+def forgiving(
+    params: QueryDict, plans: Sequence[tuple[str, str]] | None = None
+) -> tuple[Query, list[tuple[str, str]]]:
+    """The query, without the parameters that cannot be read.
+
+    Args:
+        plans: their codes and names, where the caller has them.
+    """
+    codes = [code for code, _ in plans] if plans is not None else None
     kept: dict[str, str] = {name: value for name, value in params.items() if value}
     wrong: list[tuple[str, str]] = []
     while True:
         try:
-            return parse(kept, default="this_month"), wrong
+            return parse(kept, "this_month", codes), wrong
         except Invalid as error:
             wrong.append((error.field or "", error.message))
             if error.field not in kept:
-                return parse({}, default="this_month"), wrong
+                return parse({}, "this_month"), wrong
             del kept[error.field]
 
 
 def _offset(params: Mapping[str, str]) -> int:
     text = params.get("cursor") or "0"
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
-
-
-def _before(query: Query) -> report.Summary | None:
-    before = query.before(today())
-    return report.summary(before) if before else None
 
 
 def _head(column: Column, query: Query, address: Address) -> Head:
@@ -237,18 +242,15 @@ def _cell(column: Column, value: Value) -> Cell:
 
 def _options(query: Query, by: str, address: Address, book: PriceBook) -> dict[str, Any]:
     """What the form offers, and the addresses around it."""
-    named = Model.objects.order_by()
+    named = list(Model.objects.order_by().values_list("provider", "name").distinct()[:SUGGESTED_AT_MOST])
     return {
         "ranges": [
             (name, address.query.address(range=key, **{"from": "", "to": ""}), key == query.range)
             for key, name in RANGES.items()
         ],
-        "plans": list(Plan.objects.values_list("code", "name")),
         "operations": sorted((entry.slug, entry.name) for entry in book.operations.values()),
-        "models": sorted(set(named.exclude(name="").values_list("name", flat=True)[:SUGGESTED_AT_MOST])),
-        "providers": sorted(
-            set(named.exclude(provider="").values_list("provider", flat=True)[:SUGGESTED_AT_MOST])
-        ),
+        "models": sorted({name for _, name in named if name}),
+        "providers": sorted({provider for provider, _ in named if provider}),
         "statuses": STATUSES,
         "stacked_by": [(key, name, key == by) for key, name in STACKED_BY.items()],
         "by": by,
