@@ -9,7 +9,7 @@ from django.conf import settings
 from billing.net.query import FILTERS
 
 NET = "/admin/billing/net/"
-OF_THE_PAGE = ("from", "to", "range", "sort", "order", "columns", "by", "chart", "table", "page", "cursor")
+OF_THE_PAGE = ("from", "to", "range", "sort", "order", "col", "by", "table", "format", "cursor", "page_size")
 
 
 def net_billing(first: date, last: date, filters: Mapping[str, str]) -> str:

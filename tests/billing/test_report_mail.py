@@ -15,6 +15,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import resolve
 
 from accounts.models import Account, AuditEntry, User
 from billing import plans, report_chart, report_figures, report_mail, report_words, reports
@@ -136,6 +137,19 @@ def test_nothing_is_loaded_from_elsewhere_and_what_the_chart_shows_stands_in_wor
     assert "The most was $12.50 on 18 Nov 2026." in html
     assert html.count("<td>Wed") == 1
     assert "?from=2026-11-16&amp;to=2026-11-23" in html
+
+
+def test_the_link_leads_to_the_page_with_the_same_days_and_figures(
+    used: Any, reader: User, staff: User, settings: Any
+) -> None:
+    settings.BASE_URL = "https://toll.example.com"
+    url = report_for(reader, "model=gpt-x").url.removeprefix("https://toll.example.com")
+    assert resolve(url.partition("?")[0]).view_name == "net_billing"
+    answer = signed_in(staff).get(url)
+    assert answer.status_code == 200
+    query = answer.wsgi_request.GET
+    assert (query["from"], query["to"], query["model"]) == ("2026-11-16", "2026-11-23", "gpt-x")
+    assert "$12.50" in answer.content.decode()
 
 
 def test_the_text_has_the_same_figures(used: Any, reader: User) -> None:
