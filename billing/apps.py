@@ -20,6 +20,7 @@ class BillingConfig(AppConfig):
         post_migrate.connect(plans.follow_all, sender=self, dispatch_uid="billing_follow")
         for module in (
             "billing.jobs",
+            "billing.report_jobs",
             "billing.stripe.jobs",
             "billing.downloads",
         ):  # they register themselves

@@ -111,6 +111,27 @@ TASKS: dict[str, tuple[Entry | Page, ...]] = {
         Entry("usage.AlertRule", "tune", "Thresholds that accounts have changed", "Alert thresholds"),
         Entry("usage.AlertSettings", "contact_mail", "Who is told, and how"),
     ),
+    "Reports by mail": (
+        Entry(
+            "billing.ReportSubscription",
+            "schedule_send",
+            "Net billing by mail, weekly or monthly",
+            "Reports by mail",
+        ),
+        Entry(
+            "billing.ReportSending",
+            "forward_to_inbox",
+            "What was sent and what failed; send again",
+            "Reports sent",
+        ),
+        Entry("billing.CostAlarm", "notification_important", "Be told when all accounts cost so much"),
+        Entry(
+            "billing.CostAlarmFiring",
+            "crisis_alert",
+            "Alarms that were reached, and their mails",
+            "Alarms that fired",
+        ),
+    ),
     "Background work": (
         Entry("usage.Job", "manufacturing", "What waits, runs or died; retry it", alarm=dead_jobs),
         Entry("usage.Schedule", "schedule", "When recurring jobs run next"),

@@ -7,10 +7,11 @@ from django.utils import timezone
 
 from accounts.admin.account import Fact, Panel, panels_of_an_account
 from accounts.admin.display import linked, page_of
+from accounts.admin.users import goes_with_a_user
 from accounts.models import Account
 from billing import plans
 from billing.admin.subscriptions import day_in
-from billing.models import PlanLimit
+from billing.models import PlanLimit, ReportSending, ReportSubscription
 from usage.admin.definitions import limits_of_a_meter
 from usage.models import Meter
 
@@ -39,3 +40,4 @@ def plans_that_limit(meter: Meter) -> Iterator[str]:
 
 panels_of_an_account.insert(0, plan_panel)
 limits_of_a_meter.append(plans_that_limit)
+goes_with_a_user.extend((ReportSubscription, ReportSending))

@@ -23,11 +23,15 @@ from billing.models import (
     BilledPeriod,
     ChargeDay,
     ChargeStanding,
+    CostAlarm,
+    CostAlarmFiring,
     MeterEvent,
     OverageTier,
     Plan,
     PlanChange,
     PlanLimit,
+    ReportSending,
+    ReportSubscription,
     StripeCheckout,
     StripeCustomer,
     StripeDispute,
@@ -145,6 +149,15 @@ def stripes(account: Account) -> None:
     )
 
 
+def mails(staff: User) -> None:
+    """A report that somebody gets, and a cost alarm that fired."""
+    day = timezone.now().date()
+    subscription = ReportSubscription.objects.create(user=staff)
+    ReportSending.objects.create(subscription=subscription, first_day=day, last_day=day)
+    alarm = CostAlarm.objects.create(name="All", amount=100, addresses=["ops@example.com"])
+    CostAlarmFiring.objects.create(alarm=alarm, window_start=day, window_end=day, cost=100, amount=100)
+
+
 @pytest.fixture
 def something_everywhere(acme: Account, staff: User) -> None:
     """A row in every table that the admin shows."""
@@ -187,6 +200,7 @@ def something_everywhere(acme: Account, staff: User) -> None:
     Invitation.objects.create(account=acme, email="dora@example.com", secret_hash=bytes(32), expires_at=now)
     AccountDeletion.objects.create(account=acme, asked_by="alice@example.com", due_at=now)
     stripes(acme)
+    mails(staff)
     enqueue("usage.prune_finished_jobs")
     schedule.prepare()
 
