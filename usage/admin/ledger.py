@@ -244,9 +244,8 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> Any:
         return queryset, False
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def before_rows(self) -> None:
         price_book.current()
-        return super().changelist_view(request, extra_context)
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any

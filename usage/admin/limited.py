@@ -42,9 +42,6 @@ class Limited(OfAnAccount, TollgateAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[TollgateList]:
         return ListWithNames
 
-    def name_rows(self, rows: Iterable[Any]) -> None:
-        """Nothing to name."""
-
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> Any:
         term = search_term.strip()
         return queryset.filter(account_id__in=matching_accounts(term)) if term else queryset, False

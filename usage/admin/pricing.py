@@ -227,9 +227,8 @@ class PriceAdmin(AddOnly, TollgateAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return super().get_queryset(request).prefetch_related("rates__unit")
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def before_rows(self) -> None:
         price_book.current()
-        return super().changelist_view(request, extra_context)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
@@ -331,9 +330,8 @@ class RateAdmin(AddOnly, TollgateAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return self.get_fields(request, obj) if obj else ()
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def before_rows(self) -> None:
         price_book.current()
-        return super().changelist_view(request, extra_context)
 
 
 class ExchangeRateForm(forms.ModelForm):
@@ -385,6 +383,5 @@ class ExchangeRateAdmin(AddOnly, TollgateAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("one_usd", "since", "state", "added") if obj else ()
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def before_rows(self) -> None:
         price_book.current()
-        return super().changelist_view(request, extra_context)
