@@ -10,7 +10,7 @@ from typing import Any
 from django.db import models
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import conditional_escape, format_html, strip_tags
+from django.utils.html import conditional_escape, format_html, format_html_join, strip_tags
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
@@ -124,6 +124,12 @@ def linked(obj: models.Model | None, text: object = None) -> str:
 def badge(text: str, tone: str = "plain") -> str:
     """A state in a word and a colour. Tones: good, warn, bad, plain."""
     return Shown.of(format_html('<span class="tg-badge tg-{}">{}</span>', tone, text), str(text))
+
+
+def joined(badges: list[str]) -> str:
+    """Several badges beside each other; their words with commas in a file."""
+    words = ", ".join(str(plain(one)) for one in badges)
+    return Shown.of(format_html_join(" ", "{}", ((one,) for one in badges)), words) if badges else NONE
 
 
 def shortened(text: str, at_most: int = 80) -> str:

@@ -140,15 +140,8 @@ class WithFiles:
     def get_urls(self) -> list[Any]:
         options = self.opts  # type: ignore[attr-defined]
         view = self.admin_site.admin_view(require_GET(self.file_of_list))  # type: ignore[attr-defined]
-        own = [
-            path(
-                f"list.{name}",
-                view,
-                {"file_format": name},
-                f"{options.app_label}_{options.model_name}_{name}",
-            )
-            for name in FORMATS
-        ]
+        names = f"{options.app_label}_{options.model_name}"
+        own = [path(f"list.{name}", view, {"file_format": name}, f"{names}_{name}") for name in FORMATS]
         return [*own, *super().get_urls()]  # type: ignore[misc]
 
     def files_of_list(self, request: HttpRequest) -> list[tuple[str, str]]:
@@ -192,13 +185,13 @@ class WithFiles:
         return self._answer(table, file_format)
 
     def _table(self, request: HttpRequest, rows: QuerySet, *, is_sheet: bool) -> Table:
-        """The rows; their first page is read before anything is sent, so that a mistake still gets an answer."""
+        """The rows; a first page is read before anything is sent, so that a mistake gets an answer."""
         count = rows.order_by()[: ROWS_OF_A_SHEET + 1].count() if is_sheet else 0
         if count > ROWS_OF_A_SHEET:
             raise too_many()
         self.before_rows()
         names = self.get_file_columns(request)
-        pages = self._named(keyset.pages(rows))
+        pages = self._pages_with_names(keyset.pages(rows))
         first = next(pages, None)
         model = self.model  # type: ignore[attr-defined]
         return Table(
@@ -209,7 +202,7 @@ class WithFiles:
             count=count,
         )
 
-    def _named(self, pages: Iterator[list[Any]]) -> Iterator[list[Any]]:
+    def _pages_with_names(self, pages: Iterator[list[Any]]) -> Iterator[list[Any]]:
         for page in pages:
             self.name_rows(page)
             yield page
@@ -229,9 +222,8 @@ class WithFiles:
         response = StreamingHttpResponse(write(table), content_type=content_type)
         name = slugify(self.opts.verbose_name_plural)  # type: ignore[attr-defined]
         day = timezone.now().date()
-        response["Content-Disposition"] = (
-            f'attachment; filename="tollgate-{name}-{day:%Y-%m-%d}.{file_format}"'
-        )
+        name = f"tollgate-{name}-{day:%Y-%m-%d}.{file_format}"
+        response["Content-Disposition"] = f'attachment; filename="{name}"'
         response["Cache-Control"] = "private, no-store"
         return response
 

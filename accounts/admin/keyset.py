@@ -66,10 +66,8 @@ def steps_of(model: type[Model], ordering: Sequence[Any]) -> list[Step] | None:
         if found is None:
             return None
         steps += found
-    unique = {
-        "pk",
-        *(field.attname for field in model._meta.concrete_fields if field.unique and not field.null),
-    }
+    fields = model._meta.concrete_fields
+    unique = {"pk", *(field.attname for field in fields if field.unique and not field.null)}
     return steps if any(step.path in unique for step in steps) else [*steps, Step("pk", True)]
 
 

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from unfold.decorators import display
 
 from accounts.admin.base import TollgateAdmin, TollgateList
-from accounts.admin.display import badge, number
+from accounts.admin.display import Shown, badge, number
 from usage.admin.around import OfAnAccount
 from usage.admin.ledger_search import matching_accounts
 from usage.models import Enforcement, Meter, Scope
@@ -55,6 +55,11 @@ class Scopes(Limited):
         for row in rows:
             row.scope_name = known[Scoped(row.scope, row.scope_id)]
 
+    @display(description="unit")
+    def unit(self, row: Any) -> str:
+        """In a file, where the amounts are numbers."""
+        return row.meter.shown_as
+
     @display(description="scope")
     def scope_shown(self, row: Any) -> str:
         if not hasattr(row, "scope_name"):
@@ -76,9 +81,8 @@ def amount(value: int | None, meter: Meter, missing: str = "unlimited") -> str:
     """A stored amount of a meter as people read it, with its unit."""
     if value is None:
         return missing
-    return format_html(
-        '{} <span class="tg-note">{}</span>', number(limits.shown(value, meter)), meter.shown_as
-    )
+    exact = limits.shown(value, meter)
+    return Shown.of(format_html('{} <span class="tg-note">{}</span>', number(exact), meter.shown_as), exact)
 
 
 def enforcement_badge(enforcement: str) -> str:

@@ -15,8 +15,9 @@ from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminSelect2Widget
 
 from accounts.admin.base import AddOnly, Rows, TollgateAdmin
-from accounts.admin.display import badge, linked, moment_column, number, number_column
+from accounts.admin.display import Shown, badge, day, linked, moment_column, number, number_column
 from accounts.admin.fields import SuggestingInput, UtcDateTimeField
+from accounts.spreadsheet import number_text
 from usage import price_book
 from usage.admin.amounts import EXACT, ExactInput, PriceField, misfit
 from usage.models import ExchangeRate, Model, Operation, PricingConfig, Rate, Unit
@@ -210,13 +211,17 @@ class PriceAdmin(AddOnly, TollgateAdmin):
 
     @display(description="rates, USD")
     def rates_shown(self, config: PricingConfig) -> str:
-        rates = ((number(rate.price), f"{rate.per:,}", rate.unit.slug) for rate in config.rates.all())
-        return format_html_join("", '<span class="tg-quantity">{} per {} {}</span>', rates)
+        rates = config.rates.all()
+        shown = ((number(rate.price), f"{rate.per:,}", rate.unit.slug) for rate in rates)
+        exact = (f"{number_text(rate.price)} per {rate.per} {rate.unit.slug}" for rate in rates)
+        html = format_html_join("", '<span class="tg-quantity">{} per {} {}</span>', shown)
+        return Shown.of(html, "; ".join(exact))
 
     @display(description="from (UTC)", ordering="effective_from")
     def from_utc(self, config: PricingConfig) -> str:
         at = config.effective_from.astimezone(UTC)
-        return f"{at.day} {at:%b %Y}" if at.time() == time.min else f"{at.day} {at:%b %Y, %H:%M}"
+        shown = f"{at.day} {at:%b %Y}" if at.time() == time.min else f"{at.day} {at:%b %Y, %H:%M}"
+        return Shown.of(shown, at)
 
     @display(description="now")
     def state(self, config: PricingConfig) -> str:
@@ -364,7 +369,7 @@ class ExchangeRateAdmin(AddOnly, TollgateAdmin):
 
     @display(description="from day", ordering="effective_from")
     def since(self, rate: ExchangeRate) -> str:
-        return f"{rate.effective_from.day} {rate.effective_from:%b %Y}"
+        return day(rate.effective_from)
 
     @display(description="now")
     def state(self, rate: ExchangeRate) -> str:
