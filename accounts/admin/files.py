@@ -191,7 +191,7 @@ class WithFiles:
             raise too_many()
         self.before_rows()
         names = self.get_file_columns(request)
-        pages = self._pages_with_names(keyset.pages(rows))
+        pages = self._pages_with_names(keyset.pages(rows, keyset.PAGE))
         first = next(pages, None)
         model = self.model  # type: ignore[attr-defined]
         return Table(

@@ -45,7 +45,7 @@ class Step:
         return Q((f"{self.path}__{'lte' if self.is_descending else 'gte'}", value))
 
 
-def pages(rows: QuerySet, size: int = PAGE) -> Iterator[list[Any]]:
+def pages(rows: QuerySet, size: int) -> Iterator[list[Any]]:
     """All rows in their order. Neither memory nor the time of a page grows with the result."""
     steps = steps_of(rows.model, rows.query.order_by or rows.model._meta.ordering or ())
     if steps is None:

@@ -1,6 +1,7 @@
 """What Stripe told us and what stands here of it: events to replay, findings to settle, mirrors."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
@@ -215,12 +216,20 @@ class StripeDisputeAdmin(OfCustomer):
 @admin.register(StripePrice)
 class StripePriceAdmin(Mirror):
     list_display = ("__str__", "plan", "meter", "unit_amount", "interval", "active", "synced")
+    file_columns = (
+        *("__str__", "plan", "meter", "amount_exact", "currency", "interval", "active", "synced"),
+    )
     list_select_related = ("plan", "meter")
     search_fields = ("=price_id", "lookup_key__startswith")
     search_help_text = "Price, or the beginning of its lookup key"
     fields = (("price_id", "lookup_key"), ("plan", "meter"), ("unit_amount", "currency"),
               ("interval", "active"), ("product_id", "synced"))  # fmt: skip
     synced = moment_column("synced_at", "last looked at", seconds=True)
+
+    @display(description="unit amount, in the smallest unit")
+    def amount_exact(self, row: StripePrice) -> Decimal | str:
+        is_number = row.unit_amount.replace(".", "", 1).isdecimal()
+        return Decimal(row.unit_amount) if is_number else row.unit_amount
 
 
 @admin.register(StripeCheckout)

@@ -47,7 +47,16 @@ class AlertAdmin(ViewOnly, Scopes):
     list_display = ("what", "account_link", "scope_shown", "standing", "noticed", "resets", "its_messages")
     list_display_links = ("what",)
     file_columns = (
-        *("about", "threshold", "threshold_unit", "account_link", "scope_shown", "used", "whole", "unit"),
+        *(
+            "about",
+            "threshold_exact",
+            "threshold_unit",
+            "account_link",
+            "scope_shown",
+            "used_exact",
+            "whole_exact",
+            "unit",
+        ),
         *("noticed", "resets", "its_messages"),
     )
     list_filter = (*OfAnAccount.list_filter, ("meter", RelatedDropdownFilter))
@@ -72,7 +81,7 @@ class AlertAdmin(ViewOnly, Scopes):
         return "cost" if alert.meter is None else alert.meter.slug
 
     @display(description="threshold")
-    def threshold(self, alert: Alert) -> Any:
+    def threshold_exact(self, alert: Alert) -> Any:
         return alert.threshold if alert.meter else facts_of_one(alert).decimal(alert.threshold)
 
     @display(description="threshold in")
@@ -80,15 +89,15 @@ class AlertAdmin(ViewOnly, Scopes):
         return "%" if alert.meter else "USD"
 
     @display(description="used")
-    def used(self, alert: Alert) -> str:
+    def used_exact(self, alert: Alert) -> str:
         return number(facts_of_one(alert).decimal(alert.used))
 
     @display(description="of limit or included")
-    def whole(self, alert: Alert) -> str:
+    def whole_exact(self, alert: Alert) -> str:
         return number(None if alert.whole is None else facts_of_one(alert).decimal(alert.whole))
 
     @display(description="unit")
-    def unit(self, alert: Alert) -> str:  # of cost there is no meter
+    def unit(self, alert: Alert) -> str:
         return facts_of_one(alert).unit
 
     @display(description="used")

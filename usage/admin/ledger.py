@@ -236,7 +236,7 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
         if not counted:
             return NONE
         shown = ((number(quantity), unit) for unit, quantity in counted)
-        exact = "; ".join(f"{number_text(quantity)} {unit}" for unit, quantity in counted)
+        exact = "; ".join(f"{unit}: {number_text(quantity)}" for unit, quantity in counted)
         return Shown.of(format_html_join("", '<span class="tg-quantity">{} {}</span>', shown), exact)
 
     @display(description="cost, USD")
