@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import openpyxl
 import pytest
 from django.contrib.auth.models import Permission
@@ -19,11 +20,12 @@ from accounts.admin import files, keyset
 from accounts.keys import Caller
 from accounts.lifecycle import open_business_account
 from accounts.models import SCOPES, Account, AuditEntry, Key, User
+from accounts.spreadsheet import number_text
 from billing.models import OverageTier, PlanLimit, Subscription
 from usage import ledger
 from usage.events import Event, StatedCost
 from usage.ingestion import record_events
-from usage.models import ExchangeRate, Meter, Quota, Record, Status
+from usage.models import Alert, ExchangeRate, Meter, Quota, Record, Status
 from usage.quotas import limits
 
 SERVICE = Caller(None, frozenset(SCOPES))
@@ -52,7 +54,7 @@ def recorded(account: Account, **event: Any) -> Record:
 
 
 def stated(text: str) -> StatedCost:
-    return StatedCost(amount=text, currency="USD")
+    return StatedCost(amount=msgspec.Raw(f'"{text}"'.encode()), currency="USD")
 
 
 def csv_text(client: Client, listing: str, **parameters: object) -> str:
@@ -108,7 +110,7 @@ def test_filters_and_search_are_applied_as_the_list_applies_them(
     admin: Client, acme: Account, charlie: User, in_twos: None
 ) -> None:
     other = charlie.personal_account
-    mine = [recorded(acme, reference=f"gen-{number}", status=Status.ERROR) for number in range(3)]
+    mine = [recorded(acme, reference=f"gen-{number}", status="error") for number in range(3)]
     recorded(acme, reference="gen-9")
     recorded(other, reference="gen-1")
     for asked in (
@@ -136,10 +138,7 @@ def test_every_order_of_a_list_is_the_order_of_its_file(admin: Client, in_twos: 
         account = open_business_account(name, owner=alice, external_id=external)
         Account.objects.filter(pk=account.pk).update(created_at=NOW)
     listing = "/admin/accounts/account/"
-    expected = list(
-        Account.objects.filter(pk__in=shown_ids(admin, listing, o=order)).values_list("pk", "public_id")
-    )
-    by_id = dict(expected)
+    by_id = dict(Account.objects.values_list("pk", "public_id"))
     ids = [by_id[pk] for pk in shown_ids(admin, listing, o=order)]
     assert len(ids) == 7
     assert column(rows(admin, listing, o=order), "Account id") == ids
@@ -150,7 +149,7 @@ def test_keys_without_a_use_keep_their_place_in_the_order(
 ) -> None:
     for number in range(7):
         used = None if number % 2 else NOW + timedelta(days=number // 3)
-        Key.objects.create(prefix=f"k{number}", token_hash=bytes([number]) * 32, last_used_at=used)
+        Key.objects.create(prefix=f"k{number}", secret_hash=bytes([number]) * 32, last_used_at=used)
     listing = "/admin/accounts/key/"
     for order in ("6", "-6", "6.1", "-6.-1"):
         prefixes = dict(Key.objects.values_list("pk", "prefix"))
@@ -169,9 +168,8 @@ def test_an_order_through_a_relation_and_one_by_an_expression(
             OverageTier.objects.create(limit=row, up_to=up_to, unit_price=1)
     tiers = list(OverageTier.objects.select_related("limit"))
     found = rows(admin, "/admin/billing/overagetier/")
-    assert column(found, "Up to") == [
-        str(t.up_to.normalize().to_integral()) if t.up_to else "without end" for t in tiers
-    ]
+    ends = ["without end" if tier.up_to is None else number_text(tier.up_to) for tier in tiers]
+    assert column(found, "Up to") == ends
     assert len(found) == 6
 
 
@@ -185,24 +183,33 @@ def test_no_rows_are_a_header_alone(admin: Client) -> None:
 # ---- Exact and safe ----
 
 
-@pytest.mark.parametrize("amount", ["0.0000000001", "12345678.9012345678", "-0.0000000001", "0", "1234567.5"])
+@pytest.mark.parametrize("amount", ["0.0000000001", "1234567.9012345678", "-0.0000000001", "1234567.5"])
 def test_amounts_have_every_digit(admin: Client, acme: Account, amount: str) -> None:
-    record = recorded(acme)
-    with_cost = Record.objects.filter(pk=record.pk)
-    values = next(iter(with_cost)).__dict__
-    ledger_row = recorded(acme, operation="chat", cost=stated(amount.lstrip("-")), model="m")
+    record = recorded(acme, cost=stated(amount.lstrip("-")))
     if amount.startswith("-"):
-        ledger_row, _ = ledger.reverse(ledger_row, "a mistake", key_id=None)
-    assert values["id"] == record.pk
-    (cost,) = column(rows(admin, LEDGER, q=ledger_row.event_id), "Cost, USD")[:1]
-    assert cost == amount
-    (in_sheet,) = column(sheet(admin, LEDGER, q=ledger_row.event_id), "Cost, USD")[:1]
-    digits = len(amount.replace(".", "").strip("-0"))
-    if digits <= 15:
+        ledger.reverse(record, "a mistake", key_id=None)
+    assert column(rows(admin, LEDGER), "Cost, USD")[0] == amount
+    in_sheet = column(sheet(admin, LEDGER), "Cost, USD")[0]
+    if len(amount.replace(".", "").strip("-0")) <= 15:
         assert isinstance(in_sheet, int | float)
         assert Decimal(repr(in_sheet)) == Decimal(amount)
     else:
         assert in_sheet == amount
+
+
+def test_an_alert_has_what_was_used_as_a_number(admin: Client, acme: Account) -> None:
+    spend = Meter.objects.get(slug="spend")
+    Alert.objects.create(
+        account=acme, meter=spend, watched="a", window="b", window_kind="calendar_month", starts_at=NOW,
+        ends_at=NOW, threshold=80, used=81_234_567_890_123, whole=10**14,
+    )  # fmt: skip
+    (found,) = rows(admin, "/admin/usage/alert/")
+    assert (found["Used"], found["Of limit or included"], found["Unit"]) == (
+        "8123.4567890123",
+        "10000",
+        "USD",
+    )
+    assert (found["Threshold"], found["Threshold in"]) == ("80", "%")
 
 
 def test_limits_are_numbers_with_their_unit_beside_them(admin: Client, acme: Account, staff: User) -> None:
@@ -218,7 +225,7 @@ def test_limits_are_numbers_with_their_unit_beside_them(admin: Client, acme: Acc
 def test_days_are_days_and_rates_are_numbers(admin: Client, db: None) -> None:
     ExchangeRate.objects.create(quote="EUR", rate=Decimal("0.9123456789"), effective_from=date(2026, 1, 2))
     (found,) = sheet(admin, "/admin/usage/exchangerate/", q="EUR")
-    assert found["From day"] == datetime(2026, 1, 2)
+    assert found["From day"].date() == date(2026, 1, 2)
     assert found["1 USD is"] == 0.9123456789
     (found,) = rows(admin, "/admin/usage/exchangerate/", q="EUR")
     assert (found["From day"], found["1 USD is"]) == ("2026-01-02", "0.9123456789")
@@ -299,8 +306,7 @@ def test_more_rows_than_a_sheet_has_are_refused_before_anything_is_sent(
     assert f"{LEDGER}list.csv?account__id__exact={acme.pk}" in page
     assert not AuditEntry.objects.filter(action="list.downloaded").exists()
     assert len(rows(admin, LEDGER)) == 3
-    Record_in_all = len(sheet(admin, LEDGER, q="nothing"))
-    assert Record_in_all == 0
+    assert sheet(admin, LEDGER, q="nothing like it") == []
 
 
 # ---- For whom ----
@@ -319,33 +325,44 @@ def test_a_file_needs_the_right_to_see_its_list(acme: Account) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "expected"),
+    "sent",
     [
-        ("account__id__exact=abc", 302),
-        ("account__id__exact=99999999999999999999999", 302),
-        ("status__exact=zz", 302),
-        ("nothing=1", 302),
-        ("account__person__password__startswith=a", 400),
-        ("_to_field=nothing", 400),
-        ("p=99999999999", 200),
-        ("e=1", 200),
-        ("o=99.-99.x", 200),
-        ("q=%00", 200),
-        ("all=1&_popup=1", 200),
-        ("local_day_from=yesterday", 200),
+        "account__id__exact=abc",
+        "status__exact=zz",
+        "nothing=1",
+        "account__person__password__startswith=a",
+        "_to_field=nothing",
+        "p=x",
+        "e=1",
+        "o=99.-99.x",
+        "q=%00",
+        "all=1&_popup=1",
+        "local_day_from=yesterday",
+        "local_day__gte=x",
+        "priced=zz",
     ],
 )
+@pytest.mark.parametrize("listing", [LEDGER, "/admin/billing/subscription/"])
 def test_a_strange_address_is_answered_as_the_list_answers_it(
-    admin: Client, acme: Account, sent: str, expected: int
+    admin: Client, acme: Account, listing: str, sent: str
 ) -> None:
     recorded(acme)
+    expected = admin.get(f"{listing}?{sent}").status_code
+    assert expected in (200, 302, 400)
     for name in ("list.csv", "list.xlsx"):
-        response = admin.get(f"{LEDGER}{name}?{sent}")
+        response = admin.get(f"{listing}{name}?{sent}")
         assert response.status_code == expected
-        if expected == 302:
-            assert response["Location"] == f"{LEDGER}?e=1"
-        if expected == 200:
+        if response.status_code == 302:
+            assert response["Location"] == f"{listing}?e=1"
+        if response.status_code == 200:
             assert b"".join(response.streaming_content)  # type: ignore[attr-defined]
+
+
+def test_an_id_that_no_row_can_have_finds_nothing(admin: Client, acme: Account) -> None:
+    recorded(acme)
+    assert rows(admin, LEDGER, account__id__exact=10**22) == []
+    answer = admin.get("/admin/accounts/key/list.csv", {"account__id__exact": 10**22})
+    assert answer.status_code in (200, 302)
 
 
 def test_each_download_is_in_the_audit_trail_with_what_was_asked_for(
@@ -373,7 +390,7 @@ def test_a_file_is_named_by_its_list_and_the_day(admin: Client, db: None) -> Non
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     assert response["Content-Disposition"] == f'attachment; filename="tollgate-exchange-rates-{day}.csv"'
     assert response["Content-Type"] == "text/csv; charset=utf-8"
-    assert response["Cache-Control"] == "private, no-store"
+    assert "no-store" in response["Cache-Control"]
 
 
 def test_what_the_trail_lists_is_what_its_file_has(admin: Client, staff: User) -> None:
