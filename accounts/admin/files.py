@@ -193,10 +193,11 @@ class WithFiles:
         names = self.get_file_columns(request)
         pages = self._pages_with_names(keyset.pages(rows, keyset.PAGE))
         first = next(pages, None)
-        model = self.model  # type: ignore[attr-defined]
+        this: Any = self
+        model = this.model
         return Table(
             title=slugify(self.opts.verbose_name_plural).replace("-", " ")[:31].strip(),  # type: ignore[attr-defined]
-            headings=[capfirst(str(label_for_field(name, model, self))) for name in names],  # type: ignore[arg-type]
+            headings=[capfirst(str(label_for_field(name, model, this))) for name in names],
             readers=[reader_of(self, name) for name in names],
             pages=chain([first] if first else [], pages),
             count=count,
@@ -239,5 +240,5 @@ class WithFiles:
             "back": f"{listing}?{request.GET.urlencode()}",
             "links": [link for link in self.files_of_list(request) if link[0] != "XLSX"],
         }
-        request.current_app = site.name  # type: ignore[attr-defined]
+        request.current_app = site.name
         return TemplateResponse(request, "admin/no_file.html", context, status=error.status)

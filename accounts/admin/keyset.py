@@ -75,7 +75,8 @@ def _steps(model: type[Model], part: Any) -> list[Step] | None:
     if isinstance(part, OrderBy) and isinstance(part.expression, F):
         if part.nulls_first or part.nulls_last:
             return None
-        part = f"-{part.expression.name}" if part.descending else part.expression.name
+        name = part.expression.name  # type: ignore[attr-defined]
+        part = f"-{name}" if part.descending else name
     if not isinstance(part, str):
         return None
     return _columns(model, part.removeprefix("-"), part.startswith("-"))
