@@ -12,6 +12,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.views import ChangeList
 
 from accounts import audit
+from accounts.admin.files import WithFiles
 from accounts.models import Account
 
 
@@ -27,7 +28,7 @@ class TollgateList(ChangeList):
         self.full_result_count = self.result_count
 
 
-class TollgateAdmin(ModelAdmin):
+class TollgateAdmin(WithFiles, ModelAdmin):
     """Writes only the fields that changed, and every addition, change and deletion into the audit trail.
 
     No bulk actions and no counts for filters: both read whole tables.
@@ -46,8 +47,10 @@ class TollgateAdmin(ModelAdmin):
         return TollgateList
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        self.before_rows()
+        files = {"files": self.files_of_list(request)}
         try:
-            response = super().changelist_view(request, extra_context)
+            response = super().changelist_view(request, {**files, **(extra_context or {})})
             # The rows are read while the page is rendered.
             return response.render() if isinstance(response, TemplateResponse) else response
         except OverflowError:  # SQLite's driver, of an id in a filter that no row can have

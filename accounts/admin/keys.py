@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminS
 from accounts import audit, keys
 from accounts.admin.acts import Act, act_page, known_id, object_or_404
 from accounts.admin.base import TollgateAdmin
-from accounts.admin.display import badge, code, linked, moment, moment_column, page_of
+from accounts.admin.display import Shown, badge, code, linked, moment, moment_column, page_of
 from accounts.admin.fields import OptionalReasonForm, UtcDateTimeField
 from accounts.errors import Invalid
 from accounts.keys import LIMITS, described
@@ -169,7 +169,7 @@ class KeyAdmin(TollgateAdmin):
 
     @display(description="key", ordering="prefix")
     def prefix_shown(self, key: Key) -> str:
-        return code(f"{key.prefix}…")
+        return Shown.of(code(f"{key.prefix}…"), key.prefix)
 
     @display(description="account", ordering="account__name")
     def whose(self, key: Key) -> str:

@@ -113,6 +113,7 @@ class Followed:
 @admin.register(Plan)
 class PlanAdmin(CatalogueFiles, Followed, PreviewedFirst, TollgateAdmin):
     list_display = ("name", "code", "price_shown", "interval", "default", "alerts", "limits_shown")
+    file_columns = list_display  # without the links that move accounts
     search_fields = ("code", "name", "description")
     search_help_text = "Code, name or description"
     inlines = (LimitInline,)

@@ -5,10 +5,10 @@ from typing import Any
 from drf_spectacular.types import OpenApiTypes
 from rest_framework import serializers as s
 
+from accounts.spreadsheet import CONTENT_TYPE as XLSX
 from billing.net.query import RANGES, SORTS, STATUSES
 from billing.schema import Charge
 from usage.schema import PAGE_SIZE, Money, problems, query
-from usage.spreadsheet import CONTENT_TYPE as XLSX
 
 
 class NetSummary(s.Serializer):

@@ -16,9 +16,10 @@ from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminSelect2Widget
 
 from accounts.admin.base import AddOnly, Rows, TollgateAdmin
-from accounts.admin.display import badge, linked, moment_column, number, number_column
+from accounts.admin.display import Shown, badge, day, linked, moment_column, number, number_column
 from accounts.admin.fields import SuggestingInput, UtcDateTimeField
 from accounts.admin.previews import Preview, PreviewedFirst
+from accounts.spreadsheet import number_text
 from usage import price_book
 from usage.admin import price_previews, rate_previews
 from usage.admin.amounts import EXACT, ExactInput, PriceField, misfit
@@ -218,13 +219,17 @@ class PriceAdmin(CatalogueFiles, PreviewedFirst, AddOnly, TollgateAdmin):
 
     @display(description="rates, USD")
     def rates_shown(self, config: PricingConfig) -> str:
-        rates = ((number(rate.price), f"{rate.per:,}", rate.unit.slug) for rate in config.rates.all())
-        return format_html_join("", '<span class="tg-quantity">{} per {} {}</span>', rates)
+        rates = config.rates.all()
+        shown = ((number(rate.price), f"{rate.per:,}", rate.unit.slug) for rate in rates)
+        exact = (f"{number_text(rate.price)} per {rate.per} {rate.unit.slug}" for rate in rates)
+        html = format_html_join("", '<span class="tg-quantity">{} per {} {}</span>', shown)
+        return Shown.of(html, "; ".join(exact))
 
     @display(description="from (UTC)", ordering="effective_from")
     def from_utc(self, config: PricingConfig) -> str:
         at = config.effective_from.astimezone(UTC)
-        return f"{at.day} {at:%b %Y}" if at.time() == time.min else f"{at.day} {at:%b %Y, %H:%M}"
+        shown = f"{at.day} {at:%b %Y}" if at.time() == time.min else f"{at.day} {at:%b %Y, %H:%M}"
+        return Shown.of(shown, at)
 
     @display(description="now")
     def state(self, config: PricingConfig) -> str:
@@ -235,9 +240,8 @@ class PriceAdmin(CatalogueFiles, PreviewedFirst, AddOnly, TollgateAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return super().get_queryset(request).prefetch_related("rates__unit")
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def before_rows(self) -> None:
         price_book.current()
-        return super().changelist_view(request, extra_context)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
@@ -352,9 +356,8 @@ class RateAdmin(PreviewedFirst, AddOnly, TollgateAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return self.get_fields(request, obj) if obj else ()
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def before_rows(self) -> None:
         price_book.current()
-        return super().changelist_view(request, extra_context)
 
 
 class ExchangeRateForm(forms.ModelForm):
@@ -391,7 +394,7 @@ class ExchangeRateAdmin(CatalogueFiles, PreviewedFirst, AddOnly, TollgateAdmin):
 
     @display(description="from day", ordering="effective_from")
     def since(self, rate: ExchangeRate) -> str:
-        return f"{rate.effective_from.day} {rate.effective_from:%b %Y}"
+        return day(rate.effective_from)
 
     @display(description="now")
     def state(self, rate: ExchangeRate) -> str:
@@ -410,6 +413,5 @@ class ExchangeRateAdmin(CatalogueFiles, PreviewedFirst, AddOnly, TollgateAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("one_usd", "since", "state", "added") if obj else ()
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def before_rows(self) -> None:
         price_book.current()
-        return super().changelist_view(request, extra_context)

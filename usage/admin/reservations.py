@@ -20,7 +20,17 @@ from unfold.decorators import action, display
 from accounts import audit
 from accounts.admin.acts import Act, act_page, known_id, object_or_404
 from accounts.admin.base import ViewOnly
-from accounts.admin.display import NONE, badge, linked, moment, moment_column, number, number_column, page_of
+from accounts.admin.display import (
+    NONE,
+    Shown,
+    badge,
+    linked,
+    moment,
+    moment_column,
+    number,
+    number_column,
+    page_of,
+)
 from accounts.admin.fields import OptionalReasonForm
 from accounts.models import Account, Key
 from usage.admin.around import OfAnAccount, records_link
@@ -203,7 +213,7 @@ class RefusalAdmin(ViewOnly, Limited):
     @display(description="key")
     def key_shown(self, refusal: Refusal) -> str:
         key = self._named(refusal).key
-        return linked(key) if key else "a signed-in user"
+        return Shown.of(linked(key), key.prefix) if key else "a signed-in user"
 
     @display(description="attempts")
     def attempts_shown(self, refusal: Refusal) -> str:
