@@ -13,7 +13,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from accounts import lifecycle
+from accounts import lifecycle, seen_as_user
 from accounts.admin.acts import Act, act_page, object_or_404
 from accounts.admin.base import Rows, TollgateAdmin, ViewOnly
 from accounts.admin.display import badge, code, linked, moment_column
@@ -117,7 +117,7 @@ class AccountAdmin(TollgateAdmin):
     search_fields = ("name", "=public_id", "=external_id", "=members__user__email")
     search_help_text = "Name, account id, external id or a member's e-mail"
     inlines = (MemberInline, KeyInline)
-    actions_detail = ("delete_with_reason",)
+    actions_detail = ("see_as_user", "delete_with_reason")
     fieldsets = (
         (None, {"fields": (("name", "account_id"), ("kind_shown", "person"), "external_id")}),
         ("Shown in", {"fields": (("time_zone", "currency"),)}),
@@ -205,6 +205,29 @@ class AccountAdmin(TollgateAdmin):
             messages.success(request, f"The account {account.name} and its records were deleted.")
             return HttpResponseRedirect(reverse("admin:accounts_account_changelist"))
         return act_page(self, request, account, self._deletion(account), form)
+
+    def has_see_as_user_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return seen_as_user.may_see(request.user)
+
+    @action(
+        description="See as its user", url_path="see-as-user", permissions=["see_as_user"], icon="visibility"
+    )
+    def see_as_user(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask why, and lead to the account's pages as its owner sees them."""
+        account: Account = object_or_404(self, request, object_id)
+        form = ReasonForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            seen_as_user.begin(request, account, form.cleaned_data["reason"])
+            return HttpResponseRedirect(reverse("settings_usage"))
+        minutes = int(seen_as_user.LASTS.total_seconds()) // 60
+        act = Act(
+            title=f"See {account.name} as its user does?",
+            text=f"For {minutes} minutes the pages under Settings show this account, read-only: nothing can be"
+            " recorded, changed or bought there. That you looked, and why, stays in the audit trail.",
+            facts=[("Account", f"{account.name} ({account.public_id})")],
+            submit="See as its user",
+        )
+        return act_page(self, request, account, act, form)
 
     @staticmethod
     def _deletion(account: Account) -> Act:

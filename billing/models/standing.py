@@ -30,9 +30,7 @@ class ChargeStanding(models.Model):
     plan_revision = models.BigIntegerField()
     account_revision = models.BigIntegerField()
     times_followed = models.BigIntegerField(help_text="Of usage.LastUse; 0 for never.")
-    due_at = models.DateTimeField(
-        null=True, help_text="End of the running period; a fee follows."
-    )
+    due_at = models.DateTimeField(null=True, help_text="End of the running period; a fee follows.")
 
     class Meta:
         indexes = (models.Index(fields=("due_at",), name="billing_standing_due"),)
