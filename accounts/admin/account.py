@@ -222,8 +222,8 @@ class AccountAdmin(TollgateAdmin):
         minutes = int(seen_as_user.LASTS.total_seconds()) // 60
         act = Act(
             title=f"See {account.name} as its user does?",
-            text=f"For {minutes} minutes the pages under Settings show this account, read-only: nothing can be"
-            " recorded, changed or bought there. That you looked, and why, stays in the audit trail.",
+            text=f"For {minutes} minutes the pages under Settings show this account, read-only: nothing can"
+            " be recorded, changed or bought there. That you looked, and why, stays in the audit trail.",
             facts=[("Account", f"{account.name} ({account.public_id})")],
             submit="See as its user",
         )
