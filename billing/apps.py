@@ -9,11 +9,12 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.signals import account_being_deleted, account_created
-        from billing import catalogue, plans
+        from billing import catalogue, plans, standing
         from billing.stripe import leaving
 
         account_created.connect(plans.subscribe_new_account, dispatch_uid="billing_subscribe")
         account_being_deleted.connect(leaving.account_goes, dispatch_uid="billing_leave")
+        account_being_deleted.connect(standing.account_goes, dispatch_uid="billing_standing")
         post_migrate.connect(catalogue.load_into_empty, sender=self, dispatch_uid="billing_catalogue")
         # Accounts from before quotas: until theirs are written they would be unlimited.
         post_migrate.connect(plans.follow_all, sender=self, dispatch_uid="billing_follow")

@@ -9,11 +9,12 @@ from django.utils import timezone
 
 from accounts import deletion, mail
 from accounts.models import AccountDeletion, User
-from billing import closing, moves, plans
+from billing import closing, moves, plans, standing
 from billing.models import Plan
 from usage import formatting
 from usage.queue import Again, enqueue, job, scheduled
 
+CHARGES_FOLLOWED_EVERY = timedelta(seconds=10)
 DELETED_AT_ONCE = 50  # accounts queued for their deletion in one step
 
 
@@ -44,6 +45,14 @@ def check_late_usage(after: int = 0) -> Again | None:
     """Note which closed periods have got records since that change nothing."""
     following = closing.check_some(timezone.now(), after)
     return None if following is None else Again(after=following)
+
+
+@scheduled(every=timedelta(minutes=1), at=timedelta(seconds=50))
+@job("billing.follow_charges")
+def follow_charges(after: int = 0) -> Again:
+    """Keep the days on which charges fall; never ends, as `usage.follow_changed_days`."""
+    following = standing.follow(after)
+    return Again(pause=CHARGES_FOLLOWED_EVERY) if following is None else Again(after=following)
 
 
 @job("billing.move_accounts")

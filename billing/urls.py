@@ -3,6 +3,7 @@
 from django.urls import path
 
 from billing import api, statement_api, stripe_api
+from billing.net import api as net_api
 
 urlpatterns = [
     path("usage/current/", api.Current.as_view(), name="current"),
@@ -13,6 +14,7 @@ urlpatterns = [
     path("billing/analytics/", api.Analytics.as_view(), name="analytics"),
     path("billing/checkout/", stripe_api.BeginCheckout.as_view(), name="begin-checkout"),
     path("billing/portal/", stripe_api.OpenPortal.as_view(), name="open-portal"),
+    path("billing/net/", net_api.Net.as_view(), name="net"),
     path("billing/statements/", statement_api.Statements.as_view(), name="statements"),
     path("billing/statements/<str:month>/", statement_api.OneStatement.as_view(), name="statement"),
 ]

@@ -31,7 +31,7 @@ def insert_new(
     """
     head = insert_head(connection.vendor, table, tuple(columns))
     if connection.vendor == "sqlite":
-        return _sqlite_executemany(connection, f"{head} ({','.join('?' * len(columns))})", rows)
+        return sqlite_executemany(connection, f"{head} ({','.join('?' * len(columns))})", rows)
     inserted = 0
     with connection.cursor() as cursor:
         for count, values in values_texts(connection, rows):
@@ -97,7 +97,7 @@ def add_to_totals(connection: BaseDatabaseWrapper, addition: Addition) -> None:
     if connection.vendor == "sqlite":
         head, tail = _around_totals("sqlite", *addition[:4])
         marks = ",".join("?" * len(addition.rows[0]))
-        _sqlite_executemany(connection, f"{head} ({marks}) {tail}", addition.rows)
+        sqlite_executemany(connection, f"{head} ({marks}) {tail}", addition.rows)
         return
     with connection.cursor() as cursor:
         for sql in totals_statements(connection, addition):
@@ -135,7 +135,7 @@ def names(vendor: str, columns: Sequence[str]) -> str:
     return ",".join(f"{quote}{column}{quote}" for column in columns)
 
 
-def _sqlite_executemany(connection: BaseDatabaseWrapper, sql: str, rows: Sequence[Row]) -> int:
+def sqlite_executemany(connection: BaseDatabaseWrapper, sql: str, rows: Sequence[Row]) -> int:
     # Straight to the driver: Django's wrapper would rewrite the statement for every call.
     connection.ensure_connection()
     with connection.wrap_database_errors:

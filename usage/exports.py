@@ -105,7 +105,7 @@ def cell(column: Column, record: dict) -> object:
     """A cell's value. Text that a spreadsheet would run as a formula is quoted with an apostrophe."""
     value = column.value(record)
     if isinstance(value, str):  # nearly always, and mostly empty
-        return _unevaluated(value) if value and column.is_text else value
+        return unevaluated(value) if value and column.is_text else value
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -113,7 +113,8 @@ def cell(column: Column, record: dict) -> object:
     return value
 
 
-def _unevaluated(text: str) -> str:
+def unevaluated(text: str) -> str:
+    """A text that a spreadsheet does not run as a formula."""
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
@@ -182,7 +183,7 @@ def sheet_cell(column: Column, record: dict) -> spreadsheet.Cell:
     text = str(value)
     if column.is_day:
         return date.fromisoformat(text)
-    return _unevaluated(text) if column.is_text else text
+    return unevaluated(text) if column.is_text else text
 
 
 FORMATS: dict[str, tuple[str, Callable[[Listed, PriceBook], Iterator[bytes]]]] = {

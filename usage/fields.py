@@ -191,8 +191,9 @@ class _SqliteTotal:
     def step(self, value: int | None) -> None:
         self.total += value or 0
 
-    def finalize(self) -> str:
-        return str(self.total)
+    def finalize(self) -> int | str:
+        # What the engine cannot hold is a text, which it sorts behind every number.
+        return self.total if -LARGEST_STORED <= self.total <= LARGEST_STORED else str(self.total)
 
 
 def register_sqlite_total(connection: BaseDatabaseWrapper, **_: object) -> None:

@@ -1,10 +1,11 @@
 """Usage's own jobs. Each is idempotent, and does a bounded step at a time."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 from django.db.models import Q
 from django.utils import timezone
 
+from usage import changed_days, everywhere
 from usage.alerts import costs, crossings, deliveries
 from usage.alerts.rules import COSTS_JOB, CROSSINGS_JOB
 from usage.models import Job, Reservation
@@ -17,6 +18,7 @@ PRUNED_AT_ONCE = 1_000
 EXPIRED_AT_ONCE = 500  # reservations looked at; each account's are given back together
 ALERTED_EVERY = timedelta(seconds=5)
 COSTS_CHECKED_EVERY = timedelta(seconds=10)
+FOLLOWED_EVERY = timedelta(seconds=2)
 
 
 @scheduled(every=timedelta(hours=1), at=timedelta(minutes=17))
@@ -50,7 +52,7 @@ def expire_reservations() -> Again | None:
     return Again() if len(account_ids) == EXPIRED_AT_ONCE else None
 
 
-# The two that look for crossings never end: each run asks for the next, which keeps the list of jobs short.
+# These never end: each run asks for the next, which keeps the list of jobs short.
 # Their schedule starts them, and again should one have died.
 
 
@@ -68,6 +70,23 @@ def check_costs() -> Again:
     """Tell of accounts whose month has reached a threshold of cost."""
     found = costs.check()
     return Again(pause=timedelta(0) if found == costs.CHECKED_AT_ONCE else COSTS_CHECKED_EVERY)
+
+
+@scheduled(every=timedelta(minutes=1), at=timedelta(seconds=35))
+@job("usage.follow_changed_days")
+def follow_changed_days(after: list | None = None) -> Again:
+    """Bring the totals over all accounts up to date."""
+    begin = None if after is None else (after[0], date.fromisoformat(after[1]))
+    following = everywhere.follow(begin)
+    if following is None:
+        return Again(pause=FOLLOWED_EVERY)
+    return Again(after=[following[0], following[1].isoformat()])
+
+
+@job(changed_days.MARK_JOB)
+def mark_days(first: str | None = None, after: str | None = None) -> None:
+    """Let the totals of some days be worked out again: an exchange rate or a unit has changed."""
+    changed_days.mark_everything(*(date.fromisoformat(day) if day else None for day in (first, after)))
 
 
 @job(deliveries.DELIVERY_JOB)

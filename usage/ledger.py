@@ -9,8 +9,8 @@ from django.utils import timezone
 from accounts.append_only import permit
 from accounts.errors import DomainError, Invalid
 from accounts.models import Account
+from usage import changed_days, retrying
 from usage import price_book as price_books
-from usage import retrying
 from usage.events import event_hash
 from usage.fields import COST_PLACES
 from usage.ingestion import is_overflow
@@ -176,6 +176,7 @@ def _known_reversal(record: Record, sent: Record) -> Record:
 
 def delete_account(account: Account, **_: object) -> None:
     """Delete all that usage holds of an account, inside the transaction that deletes it (rule 13)."""
+    changed_days.mark_account(account.pk)
     with permit(f"delete {account.public_id}"):
         for table in TABLES:
             _delete_rows(table._meta.db_table, account.pk)

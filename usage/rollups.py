@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q, QuerySet
 
 from accounts.models import Account
+from usage import changed_days
 from usage.bulk import Addition, add_to_totals, totals_statements
 from usage.fields import COST_PLACES
 from usage.models import ROLLUP_KEY, Record, Rollup, RollupDay, RollupUnit, Status
@@ -90,12 +91,20 @@ class Totals:
 
     def store(self, database: BaseDatabaseWrapper) -> None:
         """Add these sums to the stored ones; sorted, so that two writers lock in one order."""
+        changed_days.mark(database, self._days)
         for addition in self._additions():
             add_to_totals(database, addition)
 
     def statements(self, database: BaseDatabaseWrapper) -> list[str]:
         """What `store` runs on MariaDB, for who sends it together with other statements."""
-        return [sql for addition in self._additions() for sql in totals_statements(database, addition)]
+        marked = [changed_days.mark_statement(database, self._days)] if self.by_key else []
+        return marked + [
+            sql for addition in self._additions() for sql in totals_statements(database, addition)
+        ]
+
+    @property
+    def _days(self) -> set[changed_days.Day]:
+        return {(key[0], key[1]) for key in self.by_key}
 
     def _additions(self) -> Iterator[Addition]:
         tables = (
@@ -220,6 +229,7 @@ def rebuild(account: Account) -> None:
     """Replace an account's totals by what its ledger says; recording waits meanwhile."""
     Account.objects.select_for_update().get(pk=account.pk)
     totals = totals_of(account.pk)
+    changed_days.mark_account(account.pk)
     for table in TABLES:
         table.objects.filter(account_id=account.pk).delete()
     totals.store(connection)

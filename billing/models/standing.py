@@ -30,6 +30,7 @@ class ChargeStanding(models.Model):
     plan_revision = models.BigIntegerField()
     account_revision = models.BigIntegerField()
     times_followed = models.BigIntegerField(help_text="Of usage.LastUse; 0 for never.")
+    follows_usage = models.BooleanField(help_text="Something is charged beyond what a plan includes.")
     due_at = models.DateTimeField(null=True, help_text="End of the running period; a fee follows.")
 
     class Meta:

@@ -26,6 +26,8 @@ from accounts.models import (
 )
 from billing.models import (
     BilledPeriod,
+    ChargeDay,
+    ChargeStanding,
     MeterEvent,
     PlanChange,
     StripeCheckout,
@@ -39,13 +41,18 @@ from tests.conftest import Api
 from usage.alerts import crossings, rules
 from usage.alerts.rules import By
 from usage.models import (
+    AccountDay,
+    AccountMonth,
+    AccountMonthPart,
     Alert,
     AlertDelivery,
     AlertRule,
     AlertSettings,
     Balance,
     Campaign,
+    ChangedDay,
     Hold,
+    LastUse,
     Meter,
     Quota,
     Record,
@@ -61,6 +68,7 @@ from usage.models import (
     RollupUnit,
     Session,
     Terms,
+    UnpricedDay,
     Window,
 )
 from usage.quotas import limits
@@ -300,6 +308,14 @@ NOT_IN_IT: dict[type[models.Model], str] = {
     ReferenceName: "the references of the ledger, each once a month",
     ReferenceCount: "how many of them there are",
     RollupDay: "sums of the ledger",
+    ChangedDay: "notes of which days are to be added up",
+    AccountDay: "sums of the ledger",
+    AccountMonth: "sums of the ledger",
+    AccountMonthPart: "sums of the ledger",
+    UnpricedDay: "sums of the ledger",
+    LastUse: "the newest instant of the ledger",
+    ChargeDay: "on which days the charges of statements fall",
+    ChargeStanding: "what that was worked out from",
     Balance: "what the ledger adds up to, beside quotas",
     Hold: "parts of reservations",
     Window: "the stretches of time that quotas are counted over",

@@ -21,6 +21,8 @@ from accounts.keys import Caller
 from accounts.models import SCOPES, Account, AccountDeletion, Invitation, Permit, User
 from billing.models import (
     BilledPeriod,
+    ChargeDay,
+    ChargeStanding,
     MeterEvent,
     OverageTier,
     Plan,
@@ -43,10 +45,16 @@ from usage.alerts import rules
 from usage.events import Event, decode_announcement
 from usage.ingestion import record_events
 from usage.models import (
+    AccountDay,
+    AccountMonth,
+    AccountMonthPart,
     Alert,
     AlertDelivery,
     CatalogueVersion,
+    ChangedDay,
+    DayTotal,
     Hold,
+    LastUse,
     Meter,
     Record,
     ReferenceCount,
@@ -56,6 +64,7 @@ from usage.models import (
     RollupDay,
     RollupUnit,
     Terms,
+    UnpricedDay,
     Window,
 )
 from usage.permission import reservations
@@ -63,6 +72,11 @@ from usage.queue import enqueue
 from usage.quotas import limits, refusals
 
 NOT_REGISTERED = {
+    **dict.fromkeys(
+        (AccountDay, AccountMonth, AccountMonthPart, ChangedDay, DayTotal, UnpricedDay, LastUse),
+        "are what the net billing report is read from",
+    ),
+    **dict.fromkeys((ChargeDay, ChargeStanding), "are what the net billing report is read from"),
     ReferenceCount: "its primary key has several columns, which the admin cannot handle",
     ReferenceName: "its primary key has several columns, which the admin cannot handle",
     Rollup: "its primary key has several columns, which the admin cannot handle",

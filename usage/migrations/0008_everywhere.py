@@ -129,7 +129,7 @@ class Migration(migrations.Migration):
             name='LastUse',
             fields=[
                 ('account_id', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('last_at', models.DateTimeField(null=True)),
+                ('last_at', models.DateTimeField()),
                 ('times_followed', models.BigIntegerField(default=0)),
             ],
             options={

@@ -122,10 +122,10 @@ class UnpricedDay(models.Model):
 
 
 class LastUse(models.Model):
-    """When an account was used last, and how often its totals here were brought up to date."""
+    """When an account with records was used last, and how often its totals were brought up to date."""
 
     account_id = models.BigIntegerField(primary_key=True)
-    last_at = models.DateTimeField(null=True)
+    last_at = models.DateTimeField()
     times_followed = models.BigIntegerField(default=0)
 
     class Meta:

@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 
 from accounts.errors import DomainError
 from accounts.models import Key, User
+from usage import changed_days
 from usage.bulk import Addition, add_to_totals
 from usage.entries import Entry
 from usage.fields import decimal_text
@@ -109,7 +110,7 @@ def attempt_of(entry: Entry, now: datetime) -> tuple[int, int, int, object]:
 
 
 def count(refused: Iterable[tuple[int, int, int, object]], now: datetime) -> None:
-    """Add refused attempts to the minute's counts, inside the caller's transaction.
+    """Add refused attempts to the minute's counts, in one transaction with the note of their days.
 
     Args:
         refused: account id, key id (0 for none), operation id and local day of each attempt.
@@ -122,4 +123,6 @@ def count(refused: Iterable[tuple[int, int, int, object]], now: datetime) -> Non
     rows = [(*key, n) for key, n in sorted(attempts.items())]
     if rows:
         columns = ("account_id", "minute", "operation_id", "key_id", "local_day")
-        add_to_totals(connection, Addition(Refusal._meta.db_table, columns, ("attempts",), (), rows))
+        with transaction.atomic():
+            changed_days.mark(connection, ((row[0], row[4]) for row in rows))
+            add_to_totals(connection, Addition(Refusal._meta.db_table, columns, ("attempts",), (), rows))

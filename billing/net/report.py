@@ -1,0 +1,216 @@
+"""The net billing report over all accounts: the whole, by model and operation, and by day."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from decimal import Decimal
+
+from billing import standing
+from billing.net import accounts
+from billing.net.query import Query, today
+from billing.net.sums import Ids, Sql, Sums, as_day, by_account, by_day, ids_of, rows_of, summed, sums_from
+from usage import everywhere
+from usage import price_book as price_books
+from usage.fields import divide_half_even
+from usage.models import DayTotal, Model, Status
+from usage.price_book import PriceBook
+
+DAYS_AT_MOST = 92  # by day; longer ranges are shown by month
+
+
+@dataclass(slots=True)
+class Summary:
+    """The whole. `charge` and `margin` in 10⁻¹⁰ USD, without the fees of `by_agreement` accounts, which
+    nobody knows here; None where a part of the usage was asked for."""
+
+    users: int
+    active: int
+    sums: Sums
+    errors: int
+    charge: int | None
+    by_agreement: int
+
+    @property
+    def margin(self) -> int | None:
+        return None if self.charge is None else self.charge - self.sums.cost
+
+
+@dataclass(slots=True)
+class ModelRow:
+    """One operation of one model, whoever provides it."""
+
+    model: str
+    operation: str
+    operation_name: str
+    providers: list[str]
+    sums: Sums = field(default_factory=Sums)
+    errors: int = 0
+
+    @property
+    def average_cost(self) -> int | None:
+        """10⁻¹⁰ USD a record, half-even; None without records."""
+        return divide_half_even(self.sums.cost, self.sums.records) if self.sums.records > 0 else None
+
+    @property
+    def average_rupees(self) -> int | None:
+        rupees = self.sums.rupees
+        return (
+            None if rupees is None or self.sums.records <= 0 else divide_half_even(rupees, self.sums.records)
+        )
+
+    @property
+    def latency_ms(self) -> Decimal | None:
+        """The mean of the calls that said how long they took, to one place."""
+        if self.sums.latency_count <= 0:
+            return None
+        return Decimal(divide_half_even(self.sums.latency_sum_ms * 10, self.sums.latency_count)).scaleb(-1)
+
+    @property
+    def error_rate(self) -> Decimal | None:
+        """The part of the records that failed, to four places; None without records."""
+        if self.sums.records <= 0:
+            return None
+        return Decimal(divide_half_even(self.errors * 10_000, self.sums.records)).scaleb(-4)
+
+
+def bring_up_to_date() -> bool:
+    """Let what reports read catch up where that is little work; whether they are up to date.
+
+    A writer's totals are seconds behind otherwise: so long may the job take.
+    """
+    is_followed = everywhere.catch_up()
+    return standing.catch_up() and is_followed
+
+
+def summary(query: Query, ids: Ids | None = None) -> Summary:
+    """The whole of what a query asks for."""
+    ids = ids or ids_of(query)
+    only = accounts.ids_matching(query)
+    by_status = _by_status(query, ids, only)
+    whole = Sums()
+    for sums in by_status.values():
+        whole.add(sums)
+    charge: int | None = None
+    by_agreement = 0
+    if not query.is_by_usage:
+        charge, by_agreement = _charge(query, only)
+    return Summary(
+        users=accounts.count(query),
+        active=_active(query, ids, only),
+        sums=whole,
+        errors=by_status.get(Status.ERROR, Sums()).records,
+        charge=charge,
+        by_agreement=by_agreement,
+    )
+
+
+def _by_status(query: Query, ids: Ids, only: Sql | None) -> dict[int, Sums]:
+    if only is None:
+        rows = by_day(query, ids, ("status",))
+    else:
+        rows = by_account(query, ids, ("status",), only)
+    return {status: sums_from(values) for status, *values in rows_of(summed(rows, ("status",)))}
+
+
+def _charge(query: Query, only: Sql | None) -> tuple[int, int]:
+    """The known charges, and how many accounts have a fee by agreement."""
+    found = Sql("SELECT amount, by_agreement FROM (", []) + accounts.charged(query) + Sql(") charged", [])
+    if only is not None:
+        found += Sql(" WHERE account_id IN (", []) + only + Sql(")", [])
+    rows = rows_of(found)
+    return sum(int(amount or 0) for amount, _ in rows), sum(1 for _, agreed in rows if agreed)
+
+
+def _active(query: Query, ids: Ids, only: Sql | None) -> int:
+    """How many of the accounts used anything."""
+    used = summed(by_account(query, ids, (), only), ("account_id",))
+    ((found,),) = rows_of(
+        Sql("SELECT COUNT(*) FROM (", []) + used + Sql(") used WHERE records > 0 OR cost <> 0", [])
+    )
+    return int(found)
+
+
+def models(query: Query, ids: Ids | None = None, book: PriceBook | None = None) -> list[ModelRow]:
+    """Models × operations, the most expensive first."""
+    ids = ids or ids_of(query)
+    book = book or price_books.current()
+    only = accounts.ids_matching(query)
+    columns = ("operation_id", "model_id", "status")
+    source = by_day(query, ids, columns) if only is None else by_account(query, ids, columns, only)
+    rows = rows_of(summed(source, columns))
+    named = {m.pk: m for m in Model.objects.filter(pk__in={model_id for _, model_id, *_ in rows if model_id})}
+    found: dict[tuple[str, int], ModelRow] = {}
+    for operation_id, model_id, status, *values in rows:
+        sums = sums_from(values)
+        if not any((sums.records, sums.cost, sums.tokens, sums.images, sums.unpriced)):
+            continue  # refusals alone, or what was taken back whole
+        model = named.get(model_id)
+        name, provider = (model.name, model.provider) if model else ("", "")
+        operation = book.operation(operation_id)
+        row = found.setdefault((name, operation_id), ModelRow(name, operation.slug, operation.name, []))
+        row.sums.add(sums)
+        row.errors += sums.records if status == Status.ERROR else 0
+        if provider and provider not in row.providers:
+            row.providers.append(provider)
+    return sorted(found.values(), key=lambda r: (-r.sums.cost, -r.sums.records, r.model, r.operation))
+
+
+def is_by_month(query: Query) -> bool:
+    """Whether cost over time is shown by month."""
+    start, end = bounds(query)
+    return (end - start).days > DAYS_AT_MOST
+
+
+def bounds(query: Query) -> tuple[date, date]:
+    """The range with both ends: from the first usage on, until today."""
+    end = min(query.end or date.max, today() + timedelta(days=1))
+    start = query.start
+    if start is None:
+        first = DayTotal.objects.order_by("local_day").values_list("local_day", flat=True).first()
+        start = first or end - timedelta(days=1)
+    return start, max(start, end)
+
+
+def over_time(query: Query, by: str = "", ids: Ids | None = None) -> dict[tuple[date, int], Sums]:
+    """What each day (or month) came to, by (its first day, id of the operation or model; 0 for all).
+
+    Args:
+        by: `operation` or `model`; "" for all together.
+    """
+    ids = ids or ids_of(query)
+    only = accounts.ids_matching(query)
+    column = f"{by}_id" if by else ""
+    if only is not None and is_by_month(query) and ids.campaigns is None:
+        return _by_months(query, column, ids, only)
+    columns = ("local_day", *([column] if column else []))
+    found: dict[tuple[date, int], Sums] = {}
+    for day, *values in rows_of(summed(by_day(query, ids, columns, only), columns)):
+        group = values.pop(0) if column else 0
+        bucket = as_day(day).replace(day=1) if is_by_month(query) else as_day(day)
+        found.setdefault((bucket, group), Sums()).add(sums_from(values))
+    return found
+
+
+def _by_months(query: Query, column: str, ids: Ids, only: Sql) -> dict[tuple[date, int], Sums]:
+    """Month by month, where the days of some accounts alone would be too many."""
+    start, end = bounds(query)
+    found: dict[tuple[date, int], Sums] = {}
+    at = start
+    while at < end:
+        following = min(end, (at.replace(day=1) + timedelta(days=32)).replace(day=1))
+        month = replace(query, range="", start=at, end=query.end if following >= end else following)
+        columns = (column,) if column else ()
+        for row in rows_of(summed(by_account(month, ids, columns, only), columns)):
+            values = list(row)
+            group = values.pop(0) if column else 0
+            found.setdefault((at.replace(day=1), group), Sums()).add(sums_from(values))
+        at = following
+    return found
+
+
+def group_names(by: str, ids: Sequence[int], book: PriceBook) -> dict[int, str]:
+    """What operations or models are called."""
+    if by == "operation":
+        return {pk: book.operation(pk).name for pk in ids if pk}
+    rows = Model.objects.filter(pk__in=ids).values_list("pk", "name", "variant", "provider")
+    return {pk: " ".join(filter(None, (name or provider, variant))) for pk, name, variant, provider in rows}
