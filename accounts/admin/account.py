@@ -16,7 +16,7 @@ from unfold.enums import ActionVariant
 
 from accounts import lifecycle, seen_as_user
 from accounts.admin import dossier
-from accounts.admin.acts import Act, act_page, object_or_404
+from accounts.admin.acts import Act, act_page, known_id, object_or_404
 from accounts.admin.base import TollgateAdmin
 from accounts.admin.display import badge, code, linked, moment_column
 from accounts.admin.dossier import Fact
@@ -99,15 +99,16 @@ class AccountAdmin(TollgateAdmin):
         return badge(account.kind)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
-        """The account with what each of its pages tells of it, in one statement for one request."""
+        """The account with what each of its parts tells of it, read once for a request."""
         known = getattr(request, "its_account", None)
         if known is None or str(known.pk) != object_id:
-            known = super().get_object(request, object_id, from_field)
+            found = self.get_queryset(request).select_related(*dossier.related)
+            known = found.filter(pk=known_id(object_id)).first()
             request.its_account = known  # type: ignore[attr-defined]
         return known
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
-        return super().get_queryset(request).select_related("person", "deletion")
+        return super().get_queryset(request).select_related("person")
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

@@ -16,6 +16,7 @@ PARTS = {
     "overview": "Overview",
     "limits": "Quotas",
     "usage": "Usage",
+    "records": "Records",
     "billing": "Billing",
     "people": "People & keys",
     "trail": "History",
@@ -85,6 +86,9 @@ class Shown:
 
     panels: list[tuple[int, Show]] = field(default_factory=list)
 
+
+related: list[str] = ["person", "deletion"]
+"""What of an account is read together with it, as every part may tell of it; apps above add theirs."""
 
 _shown: dict[str, Shown] = {part: Shown() for part in PARTS}
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
 from accounts.admin.display import NONE, badge, linked, moment, page_of, plain_decimal
-from accounts.admin.dossier import Card, Fact, Panel, Table, pages, panels
+from accounts.admin.dossier import Card, Fact, Panel, Table, pages, panels, related
 from accounts.admin.of_account import list_of
 from accounts.errors import DomainError
 from accounts.models import Account
@@ -21,8 +21,8 @@ from billing.account_days import AccountDays, Sum
 from billing.admin.stripe import at_stripe
 from billing.admin.subscriptions import day_in
 from billing.models import BilledPeriod, StripeCustomer, StripeInvoice, StripeSubscription, Subscription
-from usage import formatting, price_book, queries
-from usage.admin.of_account import drawn, money_cell, records_of
+from usage import formatting, queries
+from usage.admin.of_account import book_of, drawn, money_cell, records_of
 from usage.models import Balance
 from usage.quotas.windows import add_months
 
@@ -38,18 +38,19 @@ def days_of(request: HttpRequest, account: Account) -> AccountDays:
     """The account's days, read once for a page."""
     known = getattr(request, "its_days", None)
     if known is None:
-        known = account_days.read(account, queries.today(account), price_book.current())
+        known = account_days.read(account, queries.today(account), book_of(request))
         request.its_days = known  # type: ignore[attr-defined]
     return known
 
 
-def subscription_of(request: HttpRequest, account: Account) -> Subscription:
-    """The account's subscription, read once for a page."""
-    known = getattr(request, "its_subscription", None)
-    if known is None:
-        known = plans.subscription_of(account)
-        request.its_subscription = known  # type: ignore[attr-defined]
-    return known
+def subscription_of(account: Account) -> Subscription:
+    """The account's subscription, which was read with it."""
+    found: Subscription = account.subscription
+    found.account = account
+    return found
+
+
+related.extend(["subscription__plan", "subscription__next_plan"])
 
 
 @panels("overview", 6)
@@ -94,7 +95,7 @@ def plan(request: HttpRequest, account: Account) -> Iterator[Panel]:
     """The plan in force, its billing period and what is to come."""
     if not request.user.has_perm(CHARGE):
         return
-    subscription = subscription_of(request, account)
+    subscription = subscription_of(account)
     now = timezone.now()
     facts: list[Fact] = [
         ("Plan", linked(plans.plan_in_force(subscription, now))),

@@ -59,12 +59,21 @@ def records_of(account: Account, **query: object) -> str:
     return f"{reverse('admin:usage_record_changelist')}?{asked}"
 
 
+def book_of(request: HttpRequest) -> PriceBook:
+    """The price book of a page, so that its panels agree and its version is looked up once."""
+    known = getattr(request, "its_book", None)
+    if known is None:
+        known = price_book.current()
+        request.its_book = known  # type: ignore[attr-defined]
+    return known
+
+
 @panels("usage", 10)
 def month(request: HttpRequest, account: Account) -> Iterator[Panel]:
     """The month that runs: cost by day, and by everything that records name."""
     if not request.user.has_perm("usage.view_record"):
         return
-    book = price_book.current()
+    book = book_of(request)
     start, end = queries.month_of(queries.today(account))
     found = breakdowns.of_range(account, start, end, book)
     yield _by_day(account, found, start, end, book)
@@ -169,11 +178,11 @@ def _name(dimension: str, pk: int, names: Mapping[int, tuple[str, str, str]], bo
     return texts[0]
 
 
-@panels("usage", 40)
+@panels("records", 10)
 def last_records(request: HttpRequest, account: Account) -> Iterator[Panel]:
     if not request.user.has_perm("usage.view_record"):
         return
-    book = price_book.current()
+    book = book_of(request)
     rows = [_record_row(record) for record in queries.last_records(account, RECORDS_SHOWN, book)]
     columns = ("Record", "When", "Operation", "Model", "Status", "Latency", "Cost, USD")
     links = [("All records", records_of(account))] if rows else []
@@ -197,12 +206,12 @@ def _record_row(record: dict) -> tuple[object, ...]:
     )
 
 
-@panels("usage", 50)
+@panels("records", 20)
 def unpriced(request: HttpRequest, account: Account) -> Iterator[Panel]:
     """What of the account's usage has no price, by operation, model and unit."""
     if not request.user.has_perm("usage.view_record"):
         return
-    book = price_book.current()
+    book = book_of(request)
     keys = ("operation_id", "model_id", "unit_id")
     found: dict[tuple[int, ...], list] = {}
     rows = UnpricedDay.objects.filter(account_id=account.pk).order_by("local_day")

@@ -152,7 +152,7 @@ def _amount(status: MeterStatus, amount: int) -> str:
     return NONE if value is None else formatting.in_unit(value, status.meter.shown_as)
 
 
-@panels("usage", 60)
+@panels("records", 30)
 def last_refusals(request: HttpRequest, account: Account) -> Iterator[Panel]:
     """The last minutes in which permission was denied."""
     if not request.user.has_perm("usage.view_refusal"):
