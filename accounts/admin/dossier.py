@@ -19,7 +19,7 @@ PARTS = {
     "records": "Records",
     "billing": "Billing",
     "people": "People & keys",
-    "trail": "History",
+    "trail": "Audit & alerts",
     "settings": "Settings",
 }
 FIRST = "overview"
@@ -69,6 +69,7 @@ class Panel:
     table: Table | None = None
     bars: Bars | None = None
     note: str = ""
+    is_folded: bool = False  # a long table is opened by a click
     alarms: Sequence[tuple[str, str, str]] = ()  # tone, what is the matter, and where that is seen
 
     @property

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
 from accounts.admin.display import NONE, badge, linked, moment, page_of, plain_decimal
-from accounts.admin.dossier import Card, Fact, Panel, Table, pages, panels, related
+from accounts.admin.dossier import Bars, Card, Fact, Panel, Table, pages, panels, related
 from accounts.admin.of_account import list_of
 from accounts.errors import DomainError
 from accounts.models import Account
@@ -67,7 +67,9 @@ def alarms(request: HttpRequest, account: Account) -> Iterator[Panel]:
         gaps = days_of(request, account).between(start, end).unpriced
         if gaps:
             words = "1 record" if gaps == 1 else f"{gaps:,} records"
-            found.append(("warn", f"{words} of this month without a price.", records_of(account)))
+            found.append(
+                ("warn", f"{words} of this month without a price.", records_of(account, priced__exact=0))
+            )
     if found:
         yield Panel("", alarms=found)
 
@@ -198,19 +200,24 @@ def months(request: HttpRequest, account: Account) -> Iterator[Panel]:
     listed = [m for n in range(MONTHS_SHOWN) if (m := add_months(this, n + 1 - MONTHS_SHOWN)) >= first]
     sums = [days.between(*queries.month_of(month)) for month in listed]
     is_charged = request.user.has_perm(CHARGE)
-    series = [[found.cost.usd for found in sums]]
-    bars = drawn(
-        series,
-        [formatting.month(month) for month in listed],
-        f"{formatting.money(sum(series[0], Decimal(0)), 'USD')} in {len(listed)} months",
-    )
+    bars = _drawn(listed, [found.cost.usd for found in sums])
     rows = [
         _month(request, account, month, found, is_charged)
         for month, found in zip(reversed(listed), reversed(sums), strict=True)
     ]
     columns = ("Month", "Operations", "Cost", *(("Charge", "Margin") if is_charged else ()), "Statement")
     table = Table(columns, rows, frozenset(range(1, len(columns) - 1)))
+    charges = [found.charge or Decimal(0) for found in sums]
+    if is_charged and any(charges):
+        yield Panel("Charge by month", bars=_drawn(listed, charges))
     yield Panel("Cost and charge by month" if is_charged else "Cost by month", bars=bars, table=table)
+
+
+def _drawn(listed: list[date], amounts: list[Decimal]) -> Bars:
+    """A bar for each month."""
+    total = formatting.money(sum(amounts, Decimal(0)), "USD")
+    count = "this month" if len(listed) == 1 else f"in {len(listed)} months"
+    return drawn([amounts], [formatting.month(month) for month in listed], f"{total} {count}")
 
 
 def _month(
@@ -228,7 +235,7 @@ def _month(
             (page, file_format, kind, formatting.month(month))
             for file_format, kind in (("pdf", "PDF"), ("csv", "CSV"))
         ]
-        link = '<a class="text-link" href="{}?format={}">{}<span class="sr-only"> of {}</span></a>'
+        link = '<a class="text-link" href="{}?format={}">{}<span class="tg-sr"> of {}</span></a>'
         cells.append(format_html_join(" · ", link, files))
     else:
         cells.append(NONE)

@@ -102,7 +102,8 @@ def _by_day(account: Account, found: Breakdown, start: date, end: date, book: Pr
         [formatting.day(day) for day in days],
         f"{formatting.money(found.total.cost.usd, 'USD')} in {formatting.month(start)}",
     )
-    return Panel(title, bars=bars, table=Table(("Day", "Operations", "Cost"), rows, frozenset({1, 2})))
+    table = Table(("Day", "Operations", "Cost"), rows, frozenset({1, 2}))
+    return Panel(title, bars=bars, table=table, is_folded=True)
 
 
 def drawn(series: list[list[Decimal]], labels: list[str], summary: str) -> Bars:
@@ -230,7 +231,7 @@ def unpriced(request: HttpRequest, account: Account) -> Iterator[Panel]:
         for (operation, model, unit), (quantity, since) in list(found.items())[:UNPRICED_SHOWN]
     ]
     table = Table(("Operation", "Model", "Unit", "Quantity", "Since"), shown, frozenset({3}))
-    links = [("Its unpriced records", records_of(account, priced="no"))] if shown else []
+    links = [("Its unpriced records", records_of(account, priced__exact=0))] if shown else []
     yield Panel("Unpriced usage", empty="Everything it used has a price.", table=table, links=links)
 
 

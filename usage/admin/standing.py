@@ -122,7 +122,7 @@ def _acts(account: Account, status: MeterStatus, mine: Quota | None, is_allowed:
     if is_allowed and mine is not None and status.slot is not None and status.slot.is_override:
         page = reverse("admin:usage_quota_end", args=[mine.pk])
         acts.append((page, "End override", status.meter.name))
-    template = '<a class="text-link" href="{}">{}<span class="sr-only"> of {}</span></a> '
+    template = '<a class="text-link" href="{}">{}<span class="tg-sr"> of {}</span></a> '
     return format_html_join("", template, acts) or NONE
 
 
