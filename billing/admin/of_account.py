@@ -207,10 +207,10 @@ def months(request: HttpRequest, account: Account) -> Iterator[Panel]:
     ]
     columns = ("Month", "Operations", "Cost", *(("Charge", "Margin") if is_charged else ()), "Statement")
     table = Table(columns, rows, frozenset(range(1, len(columns) - 1)))
+    yield Panel("Cost and charge by month" if is_charged else "Cost by month", bars=bars, table=table)
     charges = [found.charge or Decimal(0) for found in sums]
     if is_charged and any(charges):
         yield Panel("Charge by month", bars=_drawn(listed, charges))
-    yield Panel("Cost and charge by month" if is_charged else "Cost by month", bars=bars, table=table)
 
 
 def _drawn(listed: list[date], amounts: list[Decimal]) -> Bars:

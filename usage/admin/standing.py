@@ -63,7 +63,7 @@ def _row(
     label = format_html('{}<span class="tg-note tg-quantity">{}</span>', status.meter.name, _whose(status))
     drawn = bar(status.used, status.reserved, status.limit) if status.limit is not None else ""
     used = format_html(
-        '<span class="tg-number" title="{}">{}</span>{}<span class="tg-note">{}</span>',
+        '<span class="tg-number" title="{}">{}</span>{}<span class="tg-note tg-quantity">{}</span>',
         formatting.exact_quantity(status.used_decimal, status.meter.shown_as),
         _figures(status),
         drawn,
