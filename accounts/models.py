@@ -145,6 +145,7 @@ class Account(models.Model):
 
     class Meta:
         ordering = ("name", "id")
+        permissions = (("view_as_user", "Can see an account's pages as its user does"),)
 
     def __str__(self) -> str:
         return self.name

@@ -9,7 +9,7 @@ import openpyxl
 import tablib  # type: ignore[import-untyped]
 from import_export.formats import base_formats
 
-from usage.exports import FORMULA_STARTS
+from accounts.cells import FORMULA_STARTS
 
 FILE_BYTES_AT_MOST = 2 * 1024**2
 ROWS_AT_MOST = 10_000

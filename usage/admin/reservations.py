@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html_join
 from unfold.contrib.filters.admin import (
     ChoicesDropdownFilter,
     DropdownFilter,
@@ -248,10 +248,3 @@ def name_refusals(refusals: Iterable[Any]) -> None:
         row.account = accounts.get(row.account_id)
         row.key = keys.get(row.key_id)
         row.operation_name = slugs.get(row.operation_id, str(row.operation_id))
-
-
-def refusal_text(refusal: Any) -> str:
-    """What was refused, in a line of an account's page."""
-    key = f" by {refusal.key}" if refusal.key else ""
-    times = "once" if refusal.attempts == 1 else f"{refusal.attempts:,} times"
-    return format_html("{}, {}{}", refusal.operation_name, times, key)
