@@ -66,6 +66,7 @@ TASKS: dict[str, tuple[Entry | Page, ...]] = {
     "Prices": (
         Entry("usage.PricingConfig", "sell", "What a model or operation costs, from when", "Price list"),
         Entry("usage.Rate", "price_change", "Each price per unit"),
+        Entry("usage.LatePricing", "money_off", "What has no price yet; give it one", "Unpriced usage"),
         Entry("usage.ExchangeRate", "currency_exchange", "What 1 USD is, from which day"),
     ),
     "Catalogue": (

@@ -68,6 +68,7 @@ COLUMNS = [
     _field("ip_address"),
     _field("user_agent"),
     _field("reverses"),
+    _field("adjusts"),
     Column("attempts", lambda record: record.get("attempts"), is_text=False),  # of refusals
     _as_json("quantities"),
     _as_json("lines"),

@@ -41,6 +41,8 @@ class Entry:
 
     @property
     def correction(self) -> str:
+        if self.record["adjusts"]:
+            return "adjustment"
         return "reversal" if self.record["reverses"] else ""
 
 

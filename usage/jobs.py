@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from django.db.models import Q
 from django.utils import timezone
 
-from usage import changed_days, everywhere
+from usage import changed_days, everywhere, late_pricing
 from usage.alerts import costs, crossings, deliveries
 from usage.alerts.rules import COSTS_JOB, CROSSINGS_JOB
 from usage.models import Job, Reservation
@@ -87,6 +87,12 @@ def follow_changed_days(after: list | None = None) -> Again:
 def mark_days(first: str | None = None, after: str | None = None) -> None:
     """Let the totals of some days be worked out again: an exchange rate or a unit has changed."""
     changed_days.mark_everything(*(date.fromisoformat(day) if day else None for day in (first, after)))
+
+
+@job(late_pricing.JOB)
+def price_late(pricing_id: int) -> Again | None:
+    """Price what was unpriced when it was recorded."""
+    return Again(pricing_id=pricing_id) if late_pricing.run(pricing_id) else None
 
 
 @job(deliveries.DELIVERY_JOB)

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Mapping, Sequence
 
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
@@ -9,7 +10,7 @@ from django.utils import timezone
 from accounts.append_only import permit
 from accounts.errors import DomainError, Invalid
 from accounts.models import Account
-from usage import changed_days, retrying
+from usage import adjusting, changed_days, retrying
 from usage import price_book as price_books
 from usage.events import event_hash
 from usage.fields import COST_PLACES
@@ -40,6 +41,7 @@ from usage.models import (
     Terms,
     Window,
 )
+from usage.pricing import is_unpriced
 from usage.quotas import admission, balances
 from usage.quotas.counting import part_of
 from usage.rollups import Fact, Totals
@@ -82,12 +84,15 @@ def reverse(
 
 
 def _reverse(record: Record, reason: str, key_id: int | None, sent_with: str) -> tuple[Record, bool]:
-    undone = _negated(record, sent_with)
+    undone = _negated(record, [], sent_with)
     try:
         with transaction.atomic():
             _, locked = lock_accounts([record.account_id])
             if record.account_id not in locked:
                 raise DomainError("unknown_account", "This account has been deleted.", 404)
+            later = adjusting.adjustments_of([record]).get(record.pk, [])
+            if later:  # none can be added meanwhile: that locks the account alone
+                undone = _negated(record, later, sent_with)
             # Plain inserts: the reversal's own key must not look like a duplicate event.
             undone.save(force_insert=True)
             Reversal.objects.create(
@@ -113,8 +118,14 @@ def _reverse(record: Record, reason: str, key_id: int | None, sent_with: str) ->
     return undone, True
 
 
-def _negated(record: Record, sent_with: str) -> Record:
-    lines = [[line[0], -line[1], *line[2:3], *_negated_cost(line)] for line in json.loads(record.lines)]
+def _negated(record: Record, later: Sequence[Record], sent_with: str) -> Record:
+    """The reversal of a record, as if it had been given the prices that came later from the start."""
+    priced = {line[0]: line for one in later for line in json.loads(one.lines)}
+    costs = [one.cost for one in (record, *later) if one.cost is not None]
+    lines = [
+        [line[0], -line[1], *line[2:3], *_negated_cost(line)]
+        for line in (_as_priced(line, priced) for line in json.loads(record.lines))
+    ]
     event_id = f"reversal-of-rec_{record.pk}"
     return Record(
         account_id=record.account_id,
@@ -132,9 +143,9 @@ def _negated(record: Record, sent_with: str) -> Record:
         reference=record.reference,
         status=record.status,
         estimated=record.estimated,
-        priced=record.priced,
+        priced=record.priced or any(one.priced for one in later),
         counts=-1,
-        cost=None if record.cost is None else -record.cost,
+        cost=-sum(costs) if costs else None,
         lines=lines_text(lines),
         latency_ms=record.latency_ms,
         local_day=record.local_day,
@@ -142,6 +153,11 @@ def _negated(record: Record, sent_with: str) -> Record:
         recorded_at=timezone.now(),
         corrects=record.pk,
     )
+
+
+def _as_priced(line: list, priced: Mapping[int, list]) -> list:
+    found = priced.get(line[0]) if is_unpriced(line) else None
+    return line if found is None else [line[0], line[1], *found[2:4]]
 
 
 def _negated_cost(line: list) -> list:

@@ -5,13 +5,15 @@ Each line is rounded half-even once, when it is made; every total is a sum of li
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 from usage.fields import QUANTITY_SCALE, divide_half_even
 
+STATED = 6  # entries of the line of a cost that the client stated
+LATER = 5  # of one that prices a quantity of another record
 TOKENS_PER_CHARACTERS = 4  # the case tool's rule: text length stands in for tokens
 
 
@@ -113,6 +115,16 @@ def unrated(quantities: Iterable[tuple[int, int, bool]]) -> list[tuple]:
 def stated(cost: int, amount: str, currency: str) -> tuple:
     """The one cost line of a record whose cost the client stated; kept as stated."""
     return (0, QUANTITY_SCALE, None, cost, amount, currency)
+
+
+def priced_later(unit_id: int, quantity: int, rate: Rate) -> tuple:
+    """The cost line of an adjustment: it counts nothing, and prices `quantity` of the record it adjusts."""
+    return (unit_id, 0, rate.id, line_cost(quantity, rate), quantity)
+
+
+def is_unpriced(line: Sequence) -> bool:
+    """Whether a line is a quantity that nothing had a price for."""
+    return len(line) > 3 and line[3] is None
 
 
 def tokens_of_characters(characters: int) -> int:

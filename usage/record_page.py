@@ -12,12 +12,13 @@ from django.urls import reverse
 
 from accounts.errors import NotYours
 from accounts.models import Account, Key, Member
-from usage import formatting
+from usage import adjusting, formatting
 from usage import price_book as price_books
 from usage.fields import COST_PLACES, QUANTITY_PLACES, scale_down
 from usage.history_page import RecordCost, cost_of
 from usage.models import Rate, Record, Reversal, Status
 from usage.price_book import PriceBook
+from usage.pricing import LATER
 from usage.representation import RecordRow, parse_record_id, read_rows, record_id_text, represent
 
 LINKED = ("operation", "model", "user", "key", "session", "campaign", "reference", "request_id")
@@ -151,7 +152,7 @@ def _line(line: list, row: RecordRow, rates: dict[int, Rate], account: Account, 
     return Line(
         unit=unit.name,
         slug=unit.slug,
-        quantity=scale_down(quantity, QUANTITY_PLACES),
+        quantity=scale_down(line[4] if len(line) == LATER else quantity, QUANTITY_PLACES),
         price=rate.price if rate else None,
         per=rate.per if rate else None,
         cost=cost,
@@ -203,6 +204,9 @@ def _corrections(row: RecordRow, account: Account) -> list[Correction]:
     if row.id in by_original:
         undone = by_original[row.id]
         found.append(Correction("Reversed by", record_id_text(undone.record_id), undone.reason))
+    if row.counts == 1 and not row.priced:
+        later = adjusting.adjustments_of(Record.objects.filter(pk=row.id)).get(row.id, [])
+        found += [Correction("Priced later by", record_id_text(one.pk), "") for one in later]
     return found
 
 

@@ -73,6 +73,7 @@ def represent_refusal(row: RefusalRow, book: PriceBook) -> dict[str, object]:
         **dict.fromkeys(("campaign", "ip_address", "user_agent"), ""),
         "metadata": {},
         "reverses": None,
+        "adjusts": None,
         "attempts": row.attempts,
     }
 

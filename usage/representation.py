@@ -11,6 +11,7 @@ from usage.entries import Entry
 from usage.fields import COST_PLACES, COST_SCALE, amount_text, cost_text, divide_half_even, quantity_text
 from usage.models import Status
 from usage.price_book import PriceBook
+from usage.pricing import LATER, STATED
 
 STATUS_NAMES = {status.value: status.label for status in Status}
 
@@ -168,10 +169,12 @@ def shown_lines(lines: Sequence[Sequence], book: PriceBook) -> list[dict[str, st
 
 def _line(line: Sequence, book: PriceBook) -> dict[str, str | None]:
     unit_id, quantity, rate_id, cost = line[:4]
+    if len(line) == LATER:
+        quantity = line[4]
     unit = book.unit(unit_id).slug if unit_id else None
     rate = book.rates.get(rate_id) if rate_id else None
     price, per = (amount_text(int(rate.price.scaleb(COST_PLACES))), str(rate.per)) if rate else (None, None)
-    if len(line) > 4:  # stated by the client
+    if len(line) == STATED:
         price, per = amount_text(cost), "1"
     return {
         "unit": unit,
@@ -184,12 +187,13 @@ def _line(line: Sequence, book: PriceBook) -> dict[str, str | None]:
 
 
 def quantities_of(row: RecordRow, book: PriceBook) -> dict[str, str]:
-    return {book.unit(line[0]).slug: quantity_text(line[1]) for line in row.lines if line[0]}
+    counted = (line for line in row.lines if line[0] and len(line) != LATER)
+    return {book.unit(line[0]).slug: quantity_text(line[1]) for line in counted}
 
 
 def stated_cost_of(row: RecordRow) -> dict[str, str] | None:
     for line in row.lines:
-        if len(line) > 4:
+        if len(line) == STATED:
             return {"amount": line[4], "currency": line[5]}
     return None
 
@@ -226,4 +230,5 @@ def represent(row: RecordRow, book: PriceBook) -> dict[str, object]:
         "user_agent": row.user_agent or "",
         "metadata": json.loads(row.metadata) if row.metadata else {},
         "reverses": record_id_text(row.corrects) if row.corrects and row.counts < 0 else None,
+        "adjusts": record_id_text(row.corrects) if row.corrects and row.counts == 0 else None,
     }

@@ -15,6 +15,7 @@ from usage import changed_days
 from usage.bulk import Addition, add_to_totals, totals_statements
 from usage.fields import COST_PLACES
 from usage.models import ROLLUP_KEY, Record, Rollup, RollupDay, RollupUnit, Status
+from usage.pricing import LATER
 
 Key = tuple  # in the order of ROLLUP_KEY
 UNIT_KEY = (*ROLLUP_KEY, "unit_id")
@@ -52,8 +53,10 @@ class Totals:
         if sums is None:
             sums = self.by_key[key] = [0, 0, 0, 0, 0, 0]
         sums[0] += counts
-        if not priced:
-            sums[1] += counts
+        if counts:
+            sums[1] += 0 if priced else counts
+        elif priced:
+            sums[1] -= 1  # with this adjustment the original has all its prices
         sums[2] += cost or 0
         if latency_ms is not None:
             sums[3] += counts
@@ -75,6 +78,8 @@ class Totals:
                     sums[3] += line[1]
                 else:
                     sums[2] += line_cost
+                if len(line) == LATER:
+                    sums[3] -= line[4]
 
     @property
     def by_day(self) -> dict[Key, list[int]]:

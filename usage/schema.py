@@ -96,6 +96,9 @@ class UsageRecord(s.Serializer):
     user_agent = s.CharField(allow_blank=True)
     metadata = s.DictField()
     reverses = s.CharField(allow_null=True)
+    adjusts = s.CharField(
+        allow_null=True, help_text="The record that this one gives a price which was missing."
+    )
 
 
 class FieldError(s.Serializer):

@@ -44,10 +44,11 @@ from billing.models import (
     StripeSubscription,
 )
 from config.admin_site import TASKS
-from usage import ledger, schedule
+from usage import late_pricing, ledger, schedule
 from usage.alerts import rules
 from usage.events import Event, decode_announcement
 from usage.ingestion import record_events
+from usage.late_pricing import Subject
 from usage.models import (
     AccountDay,
     AccountMonth,
@@ -68,6 +69,7 @@ from usage.models import (
     RollupDay,
     RollupUnit,
     Terms,
+    Unit,
     UnpricedDay,
     Window,
 )
@@ -183,6 +185,13 @@ def something_everywhere(acme: Account, staff: User) -> None:
     spend = Meter.objects.get(slug="spend")
     limits.override(acme, spend, Decimal(100), actor=staff, reason="a trial")
     now = timezone.now()
+    late_pricing.ask(
+        Subject(
+            Record.objects.all()[0].operation_id, Record.objects.all()[0].model_id, Unit.objects.all()[0].pk
+        ),
+        staff,
+        "agreed with them",
+    )
     refusals.count([(acme.pk, 0, Record.objects.all()[0].operation_id, now.date())], now)
     keys.make_key(acme, name="server", created_by=staff)
     staff_at_work = rules.By(staff)

@@ -13,7 +13,7 @@ RECORD_FIELDS = {
     "id", "event_id", "account", "user", "key", "operation", "provider", "model", "variant", "quantities",
     "lines", "cost", "stated_cost", "priced", "estimated", "status", "occurred_at", "recorded_at",
     "local_day", "latency_ms", "endpoint", "request_id", "session", "reference", "campaign", "ip_address",
-    "user_agent", "metadata", "reverses",
+    "user_agent", "metadata", "reverses", "adjusts",
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("totals_agree")

@@ -65,7 +65,7 @@ def test_a_refusal_has_the_form_of_a_record_and_its_attempts(acme: Account, acme
         "estimated": False, "status": "rate_limited", "occurred_at": "2026-11-20T12:00:00Z",
         "recorded_at": "2026-11-20T12:00:00Z", "local_day": "2026-11-20", "latency_ms": None, "endpoint": "",
         "request_id": "", "session": "", "reference": "", "campaign": "", "ip_address": "", "user_agent": "",
-        "metadata": {}, "reverses": None, "attempts": 3,
+        "metadata": {}, "reverses": None, "adjusts": None, "attempts": 3,
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from usage import price_book
 from usage.fields import COST_PLACES, QUANTITY_PLACES, scale_down
 from usage.models import Record, Status
 from usage.price_book import RateEntry
+from usage.pricing import LATER
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def rate_entry(rate_id: int) -> RateEntry | None:
 def quantities(record: Record) -> list[tuple[str, Decimal]]:
     """(unit, quantity) of each line that counts something."""
     lines = json.loads(record.lines)
-    return [(unit_slug(line[0]), _quantity(line[1])) for line in lines if line[0]]
+    return [(unit_slug(line[0]), _quantity(line[1])) for line in lines if line[0] and len(line) != LATER]
 
 
 def cost_lines(record: Record) -> list[CostLine]:
@@ -55,13 +56,15 @@ def _line(record: Record, line: list) -> CostLine:
         return CostLine(
             "stated cost", None, None, None, None, scale_down(line[3], COST_PLACES), "stated", stated
         )
-    unit, quantity = unit_slug(line[0]), _quantity(line[1])
+    unit, quantity = unit_slug(line[0]), _quantity(line[4] if len(line) == LATER else line[1])
     if len(line) == 2:
         return CostLine(unit, quantity, None, None, None, None, "kept", _why_kept(record))
     cost = scale_down(line[3], COST_PLACES)
     rate = rate_entry(line[2]) if line[2] else None
     state = "unpriced" if cost is None else "priced"
     note = "no rate was in force for this unit" if cost is None else ""
+    if len(line) == LATER:
+        note = "priced later; the quantity is the other record's"
     return CostLine(
         unit, quantity, line[2], rate.price if rate else None, rate.per if rate else None, cost, state, note
     )

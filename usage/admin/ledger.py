@@ -41,7 +41,7 @@ from accounts.admin.fields import ReasonForm
 from accounts.admin.paging import CappedList
 from accounts.errors import DomainError
 from accounts.spreadsheet import number_text
-from usage import ledger, price_book
+from usage import adjusting, ledger, price_book
 from usage.admin import ledger_search
 from usage.admin.cost_lines import CostLine, cost_lines, quantities
 from usage.models import Record, RecordDetail, Reversal, Status
@@ -389,4 +389,6 @@ def corrections_of(record: Record) -> list[tuple[str, str, str]]:
     if reversal is not None:
         undone = Record.objects.filter(pk=reversal.record_id).first()
         found.append(("Reversed by", linked(undone), reversal.reason))
+    later = adjusting.adjustments_of([record]).get(record.pk, [])
+    found += [("Priced later by", linked(one), "") for one in later]
     return found

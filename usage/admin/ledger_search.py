@@ -16,8 +16,9 @@ from typing import Any
 from django.db.models import Q, QuerySet, Sum
 
 from accounts.models import Account, normal_email
+from usage import adjusting
 from usage.events import event_hash
-from usage.models import Model, RecordDetail, Reversal, Rollup, Session
+from usage.models import Model, Record, RecordDetail, Reversal, Rollup, Session
 
 FOUND_AT_MOST = 1_000
 ACCOUNTS_AT_MOST = 10
@@ -28,6 +29,7 @@ AHEAD_OF_UTC = timedelta(hours=14)
 
 RECORD_NAME = re.compile(r"rec_(\d{1,18})")
 REVERSAL_EVENT = re.compile(r"reversal-of-rec_(\d{1,18})")
+ADJUSTMENT_EVENT = re.compile(r"adjustment-of-rec_(\d{1,18})-unit_\d{1,18}")
 NEWEST_BY_ID = ("-id",)
 NEWEST_OF_ACCOUNT = ("-occurred_at", "-id")  # the order of the index (account, occurred_at)
 
@@ -94,11 +96,10 @@ def _few_days(wanted: Wanted) -> Q:
 
 
 def _find_named(records: QuerySet, term: str, wanted: Wanted) -> Found:
-    named = RECORD_NAME.fullmatch(term) or REVERSAL_EVENT.fullmatch(term)
+    forms = (RECORD_NAME, REVERSAL_EVENT, ADJUSTMENT_EVENT)
+    named = next((found for form in forms if (found := form.fullmatch(term))), None)
     if named:
-        original = int(named[1])
-        undone_by = Reversal.objects.filter(pk=original).values_list("record_id", flat=True)
-        return _by_id(records, [original, *undone_by])
+        return _by_id(records, _with_corrections(int(named[1])))
     accounts = matching_accounts(term)
     ids = _identified(records, term, wanted.account_id)
     models = list(Model.objects.filter(name=term).values_list("pk", flat=True))
@@ -108,6 +109,13 @@ def _find_named(records: QuerySet, term: str, wanted: Wanted) -> Found:
         ids += _newest(records.filter(account_id=account_id))
     of_models, is_capped = _of_models(records, models, wanted) if models else ([], False)
     return _by_id(records, ids + of_models, is_capped)
+
+
+def _with_corrections(record_id: int) -> list[int]:
+    """A record, the one that reversed it, and those that gave it a price later."""
+    undone_by = Reversal.objects.filter(pk=record_id).values_list("record_id", flat=True)
+    later = adjusting.adjustments_of(Record.objects.filter(pk=record_id)).get(record_id, [])
+    return [record_id, *undone_by, *(one.pk for one in later)]
 
 
 def matching_accounts(term: str) -> list[int]:

@@ -13,6 +13,7 @@ from usage.models.everywhere import (
     UnpricedDay,
 )
 from usage.models.jobs import Job, Schedule
+from usage.models.late_pricing import LatePricing
 from usage.models.ledger import (
     ROLLUP_KEY,
     Campaign,
@@ -62,6 +63,7 @@ __all__ = [
     "Hold",
     "Job",
     "LastUse",
+    "LatePricing",
     "Meter",
     "Model",
     "Operation",

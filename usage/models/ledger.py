@@ -61,8 +61,10 @@ class Record(models.Model):
     `lines` is a JSON list, one entry per quantity as whole numbers of 10⁻⁴:
     `[unit id, quantity]` for what is kept but not priced (informational, stated or refused),
     `[unit id, quantity, rate id, cost]` for a priced line, cost in 10⁻¹⁰ USD,
-    `[unit id, quantity, null, null]` for an unpriced one, and
-    `[0, 10000, null, cost, amount, currency]` for a cost that the client stated.
+    `[unit id, quantity, null, null]` for an unpriced one,
+    `[0, 10000, null, cost, amount, currency]` for a cost that the client stated, and
+    `[unit id, 0, rate id, cost, priced quantity]` in an adjustment, which counts nothing and prices
+    a quantity of the record that it corrects. Its `priced` says whether that record is so priced whole.
     """
 
     account = reference(Account)

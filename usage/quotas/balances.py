@@ -228,13 +228,20 @@ def shares(account_id: int, at: datetime, part: Part, book: PriceBook) -> dict[i
 
     For corrections, which are few; the account must be locked, at least shared.
     """
+    return shares_of(account_id, [(at, part)], book)
+
+
+def shares_of(account_id: int, parts: Sequence[tuple[datetime, Part]], book: PriceBook) -> dict[int, int]:
+    """The same for usage at several instants, in one statement."""
+    first, last = min(at for at, _ in parts), max(at for at, _ in parts)
     kept = Balance.objects.filter(
-        account_id=account_id, window__starts_at__lte=at, window__ends_at__gt=at
-    ).values_list("id", "meter_id", "scope", "scope_id")
-    found = {
-        pk: counting.share(Counted(book.meters_by_id[meter_id], scope, scope_id), part, book)
-        for pk, meter_id, scope, scope_id in kept
-    }
+        account_id=account_id, window__starts_at__lte=last, window__ends_at__gt=first
+    ).values_list("id", "meter_id", "scope", "scope_id", "window__starts_at", "window__ends_at")
+    found: dict[int, int] = {}
+    for pk, meter_id, scope, scope_id, start, end in kept:
+        counted = Counted(book.meters_by_id[meter_id], scope, scope_id)
+        within = (part for at, part in parts if start <= at < end)
+        found[pk] = sum(counting.share(counted, part, book) for part in within)
     return {pk: amount for pk, amount in found.items() if amount}
 
 
