@@ -12,6 +12,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.views import ChangeList
 
 from accounts import audit
+from accounts.admin.reasons import why_given
 from accounts.models import Account
 
 
@@ -84,6 +85,7 @@ class TollgateAdmin(ModelAdmin):
             subject=str(form.instance),
             before=before if change else None,
             after=after,
+            reason=why_given(request),
             request=request,
         )
 
@@ -103,6 +105,8 @@ class TollgateAdmin(ModelAdmin):
             actor=request.user,  # type: ignore[arg-type]
             account=self.account_of(obj),
             subject=str(obj),
+            before=stored(obj),
+            reason=why_given(request),
             request=request,
         )
         super().delete_model(request, obj)
@@ -184,6 +188,15 @@ def changes(form: ModelForm, formsets: list[BaseFormSet]) -> tuple[dict, dict]:
             if rows:
                 after[f"{formset.prefix} {label}"] = [str(row) for row in rows]
     return before, after
+
+
+SECRET = frozenset({"password", "secret_hash", "session_key", "data"})
+
+
+def stored(obj: models.Model) -> dict[str, Any]:
+    """What a row said before it went, JSON-ready and without its secrets."""
+    fields = (field for field in obj._meta.concrete_fields if field.name not in SECRET)
+    return {field.name: _plain(field.value_from_object(obj)) for field in fields}
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from accounts.admin.acts import known_id, object_or_404
 from accounts.admin.base import Rows, TollgateAdmin
 from accounts.admin.display import badge, number_column
+from accounts.admin.reasons import AsksWhy, why_given
 from accounts.errors import Invalid
 from billing import edits
 from billing.admin import moving
@@ -148,12 +149,12 @@ class Followed:
 
     def end(self, request: HttpRequest, plan: Plan) -> None:
         before = request.plan_before  # type: ignore[attr-defined]
-        if edits.edited(plan, before, request.user, request):  # type: ignore[arg-type]
+        if edits.edited(plan, before, request.user, request, why_given(request)):  # type: ignore[arg-type]
             messages.info(request, edits.followers(plan))
 
 
 @admin.register(Plan)
-class PlanAdmin(Followed, TollgateAdmin):
+class PlanAdmin(Followed, AsksWhy, TollgateAdmin):
     list_display = ("name", "code", "price_shown", "interval", "default", "alerts", "limits_shown")
     search_fields = ("code", "name", "description")
     search_help_text = "Code, name or description"
@@ -245,7 +246,7 @@ class PlanAdmin(Followed, TollgateAdmin):
 
 
 @admin.register(PlanLimit)
-class PlanLimitAdmin(Followed, TollgateAdmin):
+class PlanLimitAdmin(Followed, AsksWhy, TollgateAdmin):
     list_display = (
         "plan_name",
         "meter_slug",

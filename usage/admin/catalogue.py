@@ -14,6 +14,7 @@ from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 from accounts.admin.base import TollgateAdmin, ViewOnly
 from accounts.admin.display import moment_column, number_column
 from accounts.admin.fields import SuggestingInput
+from accounts.admin.reasons import AsksWhy
 from usage.models import Meter, Model, Operation, PricingConfig, Quota, Rollup, RollupUnit, Unit
 
 limits_of_a_meter: list[Callable[[Meter], Iterable[str]]] = []
@@ -62,7 +63,7 @@ class SlugStays:
 
 
 @admin.register(Operation)
-class OperationAdmin(SlugStays, TollgateAdmin):
+class OperationAdmin(SlugStays, AsksWhy, TollgateAdmin):
     list_display = ("slug", "name", "unit", "bytes_a_minute", "first_seen")
     list_filter = (FirstSeenFilter,)
     search_fields = ("slug", "name")
@@ -92,7 +93,7 @@ class OperationAdmin(SlugStays, TollgateAdmin):
 
 
 @admin.register(Unit)
-class UnitAdmin(SlugStays, TollgateAdmin):
+class UnitAdmin(SlugStays, AsksWhy, TollgateAdmin):
     list_display = ("slug", "name", "kind", "informational", "first_seen")
     list_filter = (FirstSeenFilter, ("kind", ChoicesDropdownFilter), "informational")
     search_fields = ("slug", "name")
@@ -188,7 +189,7 @@ class MeterForm(forms.ModelForm):
 
 
 @admin.register(Meter)
-class MeterAdmin(SlugStays, TollgateAdmin):
+class MeterAdmin(SlugStays, AsksWhy, TollgateAdmin):
     """A meter added today counts past usage too: it is a question asked of the totals."""
 
     form = MeterForm
@@ -208,9 +209,10 @@ class MeterAdmin(SlugStays, TollgateAdmin):
         return (*fields, *DEFINITION) if obj and limits_on(obj) else fields
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        if obj is None or not limits_on(obj):
-            return self.fieldsets
-        return (self.fieldsets[0], ("Counts", {"fields": ("units_shown", "operations_shown")}))
+        shown = self.fieldsets
+        if obj is not None and limits_on(obj):
+            shown = (shown[0], ("Counts", {"fields": ("units_shown", "operations_shown")}))
+        return self.with_why(request, obj, shown)
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any

@@ -17,6 +17,7 @@ from unfold.widgets import UnfoldAdminSelect2Widget
 from accounts.admin.base import AddOnly, Rows, TollgateAdmin
 from accounts.admin.display import badge, linked, moment_column, number, number_column
 from accounts.admin.fields import SuggestingInput, UtcDateTimeField
+from accounts.admin.reasons import AsksWhy
 from usage import price_book
 from usage.admin.amounts import EXACT, ExactInput, PriceField, misfit
 from usage.models import ExchangeRate, Model, Operation, PricingConfig, Rate, Unit
@@ -182,7 +183,7 @@ def rate_state(rate: Rate) -> str:
 
 
 @admin.register(PricingConfig)
-class PriceAdmin(AddOnly, TollgateAdmin):
+class PriceAdmin(AddOnly, AsksWhy, TollgateAdmin):
     """Prices: a new one is added with its date, and the older one ends there by itself."""
 
     form = PriceForm
@@ -233,7 +234,7 @@ class PriceAdmin(AddOnly, TollgateAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            return self.fieldsets
+            return self.with_why(request, obj, self.fieldsets)
         made = ("Holds", {"fields": (("from_utc", "state", "source"), ("added", "added_by"))})
         return (self.fieldsets[0], made)
 
@@ -289,7 +290,7 @@ class PriceAdmin(AddOnly, TollgateAdmin):
 
 
 @admin.register(Rate)
-class RateAdmin(AddOnly, TollgateAdmin):
+class RateAdmin(AddOnly, AsksWhy, TollgateAdmin):
     """A rate is added with its price, or later for a unit that the price does not name yet."""
 
     form = RateForm
@@ -353,7 +354,7 @@ class ExchangeRateForm(forms.ModelForm):
 
 
 @admin.register(ExchangeRate)
-class ExchangeRateAdmin(AddOnly, TollgateAdmin):
+class ExchangeRateAdmin(AddOnly, AsksWhy, TollgateAdmin):
     form = ExchangeRateForm
     list_display = ("quote", "one_usd", "since", "state", "source", "added")
     search_fields = ("quote", "source")
