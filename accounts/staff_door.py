@@ -1,4 +1,4 @@
-"""The door to the admin: where STAFF_TWO_STEP is set, only a session that has shown its second step passes."""
+"""The door to the admin: where STAFF_TWO_STEP is set, a session passes once it has shown its second step."""
 
 from collections.abc import Callable
 

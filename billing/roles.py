@@ -55,7 +55,7 @@ def wanted() -> dict[str, Iterable[str]]:
 
 
 def give(using: str = "default", **_: Any) -> None:
-    """After every migrate: the groups, and for each the rights that this version brings (`accounts.roles`)."""
+    """After every migrate: the groups, and for each the rights that this version brings."""
     existing = roles.stored_rights(using)
     for name, named in wanted().items():
         roles.give(name, named, existing, using)
