@@ -298,6 +298,20 @@ class AuditEntry(models.Model):
         return f"{self.action} {self.subject}".strip()
 
 
+class Role(models.Model):
+    """Which group is one of the roles that Tollgate brings, and which rights it was ever given by itself.
+
+    What staff take from the group stays taken: a later version gives it only what is new.
+    """
+
+    name = ExactCharField(max_length=64, unique=True, editable=False)
+    group = models.OneToOneField("auth.Group", models.SET_NULL, null=True, editable=False, related_name="+")
+    given = models.JSONField(default=list, editable=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Permit(models.Model):
     """Lets one transaction change append-only rows (see `accounts.append_only`); never committed."""
 

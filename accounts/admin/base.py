@@ -13,6 +13,7 @@ from unfold.views import ChangeList
 
 from accounts import audit
 from accounts.admin.files import WithFiles
+from accounts.admin.reasons import why_given
 from accounts.models import Account
 
 
@@ -87,6 +88,7 @@ class TollgateAdmin(WithFiles, ModelAdmin):
             subject=str(form.instance),
             before=before if change else None,
             after=after,
+            reason=why_given(request),
             request=request,
         )
 
@@ -106,6 +108,8 @@ class TollgateAdmin(WithFiles, ModelAdmin):
             actor=request.user,  # type: ignore[arg-type]
             account=self.account_of(obj),
             subject=str(obj),
+            before=stored(obj),
+            reason=why_given(request),
             request=request,
         )
         super().delete_model(request, obj)
@@ -187,6 +191,15 @@ def changes(form: ModelForm, formsets: list[BaseFormSet]) -> tuple[dict, dict]:
             if rows:
                 after[f"{formset.prefix} {label}"] = [str(row) for row in rows]
     return before, after
+
+
+SECRET = frozenset({"password", "secret_hash", "session_key", "data"})
+
+
+def stored(obj: models.Model) -> dict[str, Any]:
+    """What a row said before it went, JSON-ready and without its secrets."""
+    fields = (field for field in obj._meta.concrete_fields if field.name not in SECRET)
+    return {field.name: _plain(field.value_from_object(obj)) for field in fields}
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission
+from django.db import transaction
 from django.db.models import ManyToManyField, Model
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -130,14 +131,14 @@ class UserAdmin(ChosenFromMany, TollgateAdmin, DjangoUserAdmin):
         own = {str(model._meta.verbose_name) for model in goes_with_a_user}
         return deleted, counts, {name for name in lacking if str(name) not in own}, refused
 
+    @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         response = super().user_change_password(request, id, form_url)
         if request.method == "POST" and response.status_code == 302:
-            user = User.objects.filter(pk=id).first()
             audit.write(
                 "user.password_changed",
                 actor=request.user,  # type: ignore[arg-type]
-                subject=str(user),
+                subject=str(User.objects.filter(pk=id).first()),
                 request=request,
             )
         return response

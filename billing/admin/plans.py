@@ -15,6 +15,7 @@ from accounts.admin.acts import known_id, object_or_404
 from accounts.admin.base import Rows, TollgateAdmin
 from accounts.admin.display import badge, number_column
 from accounts.admin.previews import Preview, PreviewedFirst
+from accounts.admin.reasons import AsksWhy, why_given
 from accounts.errors import Invalid
 from billing import edits
 from billing.admin import limit_previews, moving
@@ -106,12 +107,12 @@ class Followed:
 
     def end(self, request: HttpRequest, plan: Plan) -> None:
         before = request.plan_before  # type: ignore[attr-defined]
-        if edits.edited(plan, before, request.user, request):  # type: ignore[arg-type]
+        if edits.edited(plan, before, request.user, request, why_given(request)):  # type: ignore[arg-type]
             messages.info(request, edits.followers(plan))
 
 
 @admin.register(Plan)
-class PlanAdmin(CatalogueFiles, Followed, PreviewedFirst, TollgateAdmin):
+class PlanAdmin(CatalogueFiles, Followed, PreviewedFirst, AsksWhy, TollgateAdmin):
     list_display = ("name", "code", "price_shown", "interval", "default", "alerts", "limits_shown")
     file_columns = list_display  # without the links that move accounts
     search_fields = ("code", "name", "description")
@@ -208,7 +209,7 @@ class PlanAdmin(CatalogueFiles, Followed, PreviewedFirst, TollgateAdmin):
 
 
 @admin.register(PlanLimit)
-class PlanLimitAdmin(CatalogueFiles, Followed, PreviewedFirst, TollgateAdmin):
+class PlanLimitAdmin(CatalogueFiles, Followed, PreviewedFirst, AsksWhy, TollgateAdmin):
     list_display = (
         "plan_name",
         "meter_slug",

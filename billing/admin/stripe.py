@@ -14,7 +14,7 @@ from accounts import audit
 from accounts.admin.acts import Act, act_page, known_id, object_or_404
 from accounts.admin.base import TollgateAdmin, ViewOnly
 from accounts.admin.display import NONE, Shown, badge, code, linked, moment_column, page_of, shortened
-from accounts.admin.fields import OptionalReasonForm
+from accounts.admin.fields import ReasonForm
 from accounts.admin.paging import CappedList
 from accounts.errors import DomainError
 from billing import payments_page
@@ -103,7 +103,7 @@ class StripeCustomerAdmin(Mirror):
     @action(description="Look at Stripe now", url_path="sync", permissions=["sync_now"], icon="sync")
     def sync_now(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row: StripeCustomer = object_or_404(self, request, object_id)
-        form = OptionalReasonForm(request.POST or None)
+        form = ReasonForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
                 sync.sync_customer(row.customer_id)
@@ -281,7 +281,7 @@ class MeterEventAdmin(Mirror):
     @action(description="Send again", url_path="retry", permissions=["retry"], icon="replay")
     def retry(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row: MeterEvent = object_or_404(self, request, object_id)
-        form = OptionalReasonForm(request.POST or None)
+        form = ReasonForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             if meters.retry(row.pk):
                 _write(request, "meter_event.retried", row, form.cleaned_data["reason"])

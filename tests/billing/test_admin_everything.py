@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from accounts import audit, keys
 from accounts.keys import Caller
-from accounts.models import SCOPES, Account, AccountDeletion, Invitation, Permit, User
+from accounts.models import SCOPES, Account, AccountDeletion, Invitation, Permit, Role, User
 from billing.models import (
     BilledPeriod,
     ChargeDay,
@@ -89,6 +89,7 @@ NOT_REGISTERED = {
     RollupDay: "its primary key has several columns, which the admin cannot handle",
     RollupUnit: "its primary key has several columns, which the admin cannot handle",
     Permit: "is never committed: no other connection ever sees one",
+    Role: "remembers which rights a version gave to which group; staff change the group",
     CatalogueVersion: "is a counter that nobody reads or sets",
     Hold: "its primary key has several columns; a reservation's page shows what it holds",
     Terms: "are what the account's plan says, whose page shows them",

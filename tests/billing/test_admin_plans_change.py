@@ -11,6 +11,7 @@ from accounts.lifecycle import open_business_account
 from accounts.models import Account, AuditEntry, User
 from billing import jobs, moves, plans
 from billing.models import Plan, PlanChange, PlanLimit, Subscription
+from tests.reasons import GivesReasons
 from usage import worker
 from usage.models import Job, Meter, Quota, Terms
 
@@ -18,7 +19,8 @@ IMAGES = "image_generations"
 
 
 @pytest.fixture
-def admin(staff: User, client: Client) -> Client:
+def admin(staff: User) -> Client:
+    client = GivesReasons()
     client.force_login(staff)
     return client
 

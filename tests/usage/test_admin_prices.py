@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.keys import Caller
 from accounts.models import SCOPES, Account, AuditEntry, User
+from tests.reasons import GivesReasons
 from usage import price_book
 from usage.events import Event
 from usage.ingestion import record_events
@@ -22,7 +23,8 @@ ADD_EXCHANGE = "/admin/usage/exchangerate/add/"
 
 
 @pytest.fixture
-def admin(staff: User, client: Client) -> Client:
+def admin(staff: User) -> Client:
+    client = GivesReasons()
     client.force_login(staff)
     return client
 

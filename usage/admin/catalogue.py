@@ -13,6 +13,7 @@ from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 from accounts.admin.base import TollgateAdmin, ViewOnly
 from accounts.admin.display import moment_column, number_column
 from accounts.admin.fields import SuggestingInput
+from accounts.admin.reasons import AsksWhy
 from usage.admin.definitions import DEFINITION, METER_STAYS, UNIT_STAYS, is_limited, limits_on
 from usage.admin.files import CatalogueFiles
 from usage.admin.resources import MeterResource, OperationResource, UnitResource
@@ -43,7 +44,7 @@ class SlugStays:
 
 
 @admin.register(Operation)
-class OperationAdmin(CatalogueFiles, SlugStays, TollgateAdmin):
+class OperationAdmin(CatalogueFiles, SlugStays, AsksWhy, TollgateAdmin):
     resource_classes = (OperationResource,)
     list_display = ("slug", "name", "unit", "bytes_a_minute", "first_seen")
     list_filter = (FirstSeenFilter,)
@@ -74,7 +75,7 @@ class OperationAdmin(CatalogueFiles, SlugStays, TollgateAdmin):
 
 
 @admin.register(Unit)
-class UnitAdmin(CatalogueFiles, SlugStays, TollgateAdmin):
+class UnitAdmin(CatalogueFiles, SlugStays, AsksWhy, TollgateAdmin):
     resource_classes = (UnitResource,)
     list_display = ("slug", "name", "kind", "informational", "first_seen")
     list_filter = (FirstSeenFilter, ("kind", ChoicesDropdownFilter), "informational")
@@ -166,7 +167,7 @@ class MeterForm(forms.ModelForm):
 
 
 @admin.register(Meter)
-class MeterAdmin(CatalogueFiles, SlugStays, TollgateAdmin):
+class MeterAdmin(CatalogueFiles, SlugStays, AsksWhy, TollgateAdmin):
     """A meter added today counts past usage too: it is a question asked of the totals."""
 
     resource_classes = (MeterResource,)
@@ -187,9 +188,10 @@ class MeterAdmin(CatalogueFiles, SlugStays, TollgateAdmin):
         return (*fields, *DEFINITION) if obj and limits_on(obj) else fields
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        if obj is None or not limits_on(obj):
-            return self.fieldsets
-        return (self.fieldsets[0], ("Counts", {"fields": ("units_shown", "operations_shown")}))
+        shown = self.fieldsets
+        if obj is not None and limits_on(obj):
+            shown = (shown[0], ("Counts", {"fields": ("units_shown", "operations_shown")}))
+        return self.with_why(request, obj, shown)
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any

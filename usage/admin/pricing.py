@@ -19,6 +19,7 @@ from accounts.admin.base import AddOnly, Rows, TollgateAdmin
 from accounts.admin.display import Shown, badge, day, linked, moment_column, number, number_column
 from accounts.admin.fields import SuggestingInput, UtcDateTimeField
 from accounts.admin.previews import Preview, PreviewedFirst
+from accounts.admin.reasons import AsksWhy
 from accounts.spreadsheet import number_text
 from usage import price_book
 from usage.admin import price_previews, rate_previews
@@ -188,7 +189,7 @@ def rate_state(rate: Rate) -> str:
 
 
 @admin.register(PricingConfig)
-class PriceAdmin(CatalogueFiles, PreviewedFirst, AddOnly, TollgateAdmin):
+class PriceAdmin(CatalogueFiles, PreviewedFirst, AddOnly, AsksWhy, TollgateAdmin):
     """Prices: a new one is added with its date, and the older one ends there by itself."""
 
     change_form_template = "admin/usage/pricingconfig/change_form.html"
@@ -245,7 +246,7 @@ class PriceAdmin(CatalogueFiles, PreviewedFirst, AddOnly, TollgateAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            return self.fieldsets
+            return self.with_why(request, obj, self.fieldsets)
         made = ("Holds", {"fields": (("from_utc", "state", "source"), ("added", "added_by"))})
         return (self.fieldsets[0], made)
 
@@ -311,7 +312,7 @@ class PriceAdmin(CatalogueFiles, PreviewedFirst, AddOnly, TollgateAdmin):
 
 
 @admin.register(Rate)
-class RateAdmin(PreviewedFirst, AddOnly, TollgateAdmin):
+class RateAdmin(PreviewedFirst, AddOnly, AsksWhy, TollgateAdmin):
     """A rate is added with its price, or later for a unit that the price does not name yet."""
 
     form = RateForm
@@ -377,7 +378,7 @@ class ExchangeRateForm(forms.ModelForm):
 
 
 @admin.register(ExchangeRate)
-class ExchangeRateAdmin(CatalogueFiles, PreviewedFirst, AddOnly, TollgateAdmin):
+class ExchangeRateAdmin(CatalogueFiles, PreviewedFirst, AddOnly, AsksWhy, TollgateAdmin):
     form = ExchangeRateForm
     resource_classes = (ExchangeRateResource,)
     list_display = ("quote", "one_usd", "since", "state", "source", "added")
