@@ -19,7 +19,7 @@ MARKUP = re.compile(r"<[a-z/]|&[a-z]+;|&#")
 GROUPED = re.compile(r"\d,\d{3}")
 
 
-def file_of(client: Client, model: Any, file_format: str, **parameters: object) -> Any:
+def file_of(client: Client, model: Any, file_format: str, **parameters: Any) -> Any:
     return client.get(url(model, file_format), parameters)
 
 
