@@ -119,8 +119,6 @@ class AccountAdmin(TollgateAdmin):
         if account is not None:
             # A form with a mistake changes what it edits; what is told is of what is stored.
             context["panels"] = dossier.load(part, request, copy.copy(account))
-            context["its_name"] = account.name
-            context["may_see"] = seen_as_user.may_see(request.user)
         if part != "settings":
             context |= {f"show_save{more}": False for more in ("", "_and_continue", "_and_add_another")}
             context["show_close"] = False
