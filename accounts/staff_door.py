@@ -33,7 +33,7 @@ def _has_app(request: HttpRequest) -> bool:
 
 def _has_shown_it(request: HttpRequest) -> bool:
     """A second step of this session; that one is registered does not say who has signed in."""
-    records = get_authentication_records(request, request.user)  # type: ignore[arg-type]
+    records = get_authentication_records(request, request.user)
     return any(record.get("method") == "mfa" for record in records)
 
 
@@ -50,11 +50,7 @@ class StaffDoor:
         match = request.resolver_match
         # Not all of the admin's pages are in its namespace: some belong to no table.
         is_inside = request.path.startswith(reverse("admin:index"))
-        if (
-            not settings.STAFF_TWO_STEP
-            or match is None
-            or not request.path.startswith(reverse("admin:index"))
-        ):
+        if not settings.STAFF_TWO_STEP or match is None or not is_inside:
             return None
         if match.url_name in OPEN_TO_ALL or not request.user.is_authenticated or not request.user.is_staff:
             return None  # the admin itself sends them to sign in

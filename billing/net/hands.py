@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection
 from django.db.models import F, QuerySet
@@ -100,7 +101,8 @@ def counts(request: HttpRequest) -> dict[Callable[[], QuerySet], int]:
 
 def _counted(queries: Sequence[QuerySet]) -> list[int]:
     """How many rows each query has, as far as anybody counts, in one statement."""
-    parts, values = [], []
+    parts: list[str] = []
+    values: list[Any] = []
     for n, rows in enumerate(queries):
         rows = rows if rows.query.distinct else rows.order_by().values_list("pk", flat=True)
         sql, params = rows[:COUNTED_AT_MOST].query.sql_with_params()

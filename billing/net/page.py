@@ -161,7 +161,7 @@ def forgiving(
         plans: their codes and names, where the caller has them.
     """
     codes = [code for code, _ in plans] if plans is not None else None
-    kept: dict[str, str] = {name: value for name, value in params.items() if value}
+    kept: dict[str, str] = {name: str(value) for name, value in params.items() if value}
     wrong: list[tuple[str, str]] = []
     while True:
         try:
@@ -231,7 +231,7 @@ def _cell(column: Column, value: Value) -> Cell:
     if column.kind in ("count", "quantity"):
         return Cell(formatting.quantity(value), kind="figure")  # type: ignore[arg-type]
     if column.kind == "ms":
-        return Cell(formatting.latency(int(value)), f"{value} ms", "figure")  # type: ignore[arg-type, call-overload]
+        return Cell(formatting.latency(round(value)), f"{value} ms", "figure")  # type: ignore[arg-type]
     if column.kind == "rate":
         return Cell(f"{value * 100:.2f} %".replace(".00", ""), f"{value}", "figure")  # type: ignore[operator]
     if column.kind == "moment":

@@ -15,7 +15,7 @@ class NetSummary(s.Serializer):
     users = s.IntegerField(help_text="Accounts, idle ones too.")
     active = s.IntegerField(help_text="Of them, those that used something.")
     operations = s.IntegerField(help_text="Records of every status.")
-    errors = s.IntegerField()
+    errors = s.IntegerField()  # type: ignore[assignment]
     refused_attempts = s.IntegerField()
     unpriced = s.IntegerField()
     cost = Money()
@@ -56,7 +56,7 @@ class NetModel(s.Serializer):
     operation = s.CharField()
     providers = s.ListField(child=s.CharField())
     count = s.IntegerField()
-    errors = s.IntegerField()
+    errors = s.IntegerField()  # type: ignore[assignment]
     tokens = s.CharField()
     images = s.CharField()
     unpriced = s.IntegerField()

@@ -209,8 +209,8 @@ def _listed(cells: Cells, columns: Sequence[str], accounts: Sql | None) -> Sql:
         found.setdefault((account_id, *kept), Sums()).add(sums_from(values))
     names = ("account_id", *(name for name in columns if name != "account_id"))
     rows = []
-    for (account_id, *kept), sums in found.items():
-        others = [value for name, value in zip(columns, kept, strict=True) if name != "account_id"]
+    for (account_id, *rest), sums in found.items():
+        others = [value for name, value in zip(columns, rest, strict=True) if name != "account_id"]
         rows.append(_literal([account_id, *others, *(getattr(sums, name) for name in SUMS)]))
     rows = rows or [_literal([0, *[None] * (len(names) - 1), *[0] * len(SUMS)])]
     listed = f"WITH listed ({', '.join((*names, *SUMS))}) AS (VALUES {', '.join(rows)})"

@@ -20,7 +20,7 @@ def net(request: HttpRequest) -> HttpResponseBase:
         return _file(request)
     shown = page.load(request.GET)
     context = {**admin.site.each_context(request), "title": "Net billing", "page": shown}
-    request.current_app = admin.site.name  # type: ignore[attr-defined]
+    request.current_app = admin.site.name
     return render(request, "admin/billing/net.html", context)
 
 

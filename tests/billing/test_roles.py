@@ -1,5 +1,7 @@
 """The groups that come with Tollgate: there after migrate, and never given back what staff have taken."""
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import Group
 from django.db import DatabaseError, connection, transaction
@@ -91,7 +93,7 @@ def test_a_deletion_without_a_reason_is_not_made_and_one_with_it_is_one_entry(cl
 
     client.post(page, {"post": "yes", "reason": "never used"}, REMOTE_ADDR="192.0.2.7")
 
-    entry = AuditEntry.objects.get()
+    entry: Any = AuditEntry.objects.get()
     assert (entry.action, entry.actor, entry.reason) == ("unit.deleted", staff.email, "never used")
     assert (entry.ip_address, entry.before["slug"]) == ("192.0.2.7", "pages")
     assert not Unit.objects.filter(pk=unit.pk).exists()
@@ -102,6 +104,6 @@ def test_a_rate_that_is_added_is_one_entry_with_its_reason_and_address(staff: Us
     browser.force_login(staff)
     sent = {"quote": "INR", "rate": "84", "effective_from": "2026-03-01", "source": "bank"}
     browser.post("/admin/usage/exchangerate/add/", sent)
-    entry = AuditEntry.objects.get()
+    entry: Any = AuditEntry.objects.get()
     assert (entry.action, entry.reason) == ("exchange_rate.added", "as agreed")
     assert (entry.ip_address, entry.after["quote"]) == ("127.0.0.1", "INR")

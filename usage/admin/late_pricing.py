@@ -145,8 +145,8 @@ class LatePricingAdmin(ViewOnly, TollgateAdmin):
             if "apply" in request.POST:
                 messages.warning(request, "Look at what this comes to first; then apply it.")
             preview = previewed(line, form)
-            form.data = form.data.copy()
-            form.data["previewed"] = form.asked
+            # The page carries what was looked at, so that nothing else is applied.
+            form.data = {**form.data.dict(), "previewed": form.asked}  # type: ignore[attr-defined]
         context = {
             "title": f"Price {line.unit} of {line.operation}",
             "line": shown_line(line),
@@ -165,7 +165,7 @@ class LatePricingAdmin(ViewOnly, TollgateAdmin):
         return HttpResponseRedirect(page_of(asked))
 
     def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         frame = {**self.admin_site.each_context(request), "opts": self.opts}
         return TemplateResponse(request, template, {**frame, **context})
 

@@ -47,7 +47,7 @@ class NewPrice:
     def save(self, user: User) -> PricingConfig:
         """Store it; where the list has a price from that instant for another unit, the rate joins it."""
         config = self.config
-        if config.pk is None:
+        if config._state.adding:
             config.created_by_id = user.pk
             config.save(force_insert=True)
         Rate.objects.create(config=config, unit_id=self.unit_id, price=self.price, per=self.per)
@@ -105,7 +105,7 @@ class LatePricingForm(forms.Form):
 
     def __init__(self, line: Unpriced, may_add: bool, *args: Any, **kwargs: Any) -> None:
         initial = {"effective_from": line.since, **kwargs.pop("initial", {})}
-        super().__init__(*args, initial=initial, **kwargs)
+        super().__init__(*args, **{**kwargs, "initial": initial})
         self.line = line
         self.new_price: NewPrice | None = None
         if line.is_known or not may_add:
