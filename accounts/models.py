@@ -145,6 +145,7 @@ class Account(models.Model):
 
     class Meta:
         ordering = ("name", "id")
+        permissions = (("view_as_user", "Can see an account's pages as its user does"),)
 
     def __str__(self) -> str:
         return self.name
@@ -295,6 +296,20 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.subject}".strip()
+
+
+class Role(models.Model):
+    """Which group is one of the roles that Tollgate brings, and which rights it was ever given by itself.
+
+    What staff take from the group stays taken: a later version gives it only what is new.
+    """
+
+    name = ExactCharField(max_length=64, unique=True, editable=False)
+    group = models.OneToOneField("auth.Group", models.SET_NULL, null=True, editable=False, related_name="+")
+    given = models.JSONField(default=list, editable=False)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Permit(models.Model):

@@ -13,9 +13,12 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 
+from accounts import seen_as_user
 from accounts.authentication import current_membership, memberships_of
 from accounts.errors import DomainError, NotYours
 from accounts.models import Account, Member, User
+from accounts.references import find_account
+from accounts.seen_as_user import ReadOnly, Seen
 
 MANAGING_ROLES = (Member.Role.OWNER, Member.Role.ADMIN)
 
@@ -28,6 +31,8 @@ class AccountRequest(HttpRequest):
     membership: Member
     memberships: list[Member]
     may_manage: bool
+    seen: Seen | None  # the account that one of the staff looks at as its user does
+    is_read_only: bool  # whether this page is one of it
     account_query: str
 
 
@@ -51,6 +56,8 @@ def account_page(view: Page) -> Page:
             if error.error == "no_account":
                 return render(request, "accounts/no_account.html", status=404)
             raise Http404(error.message) from error
+        except ReadOnly:
+            return render(request, "accounts/read_only.html", status=403)
         try:
             return view(request, *args, **kwargs)
         except NotYours as error:
@@ -60,12 +67,27 @@ def account_page(view: Page) -> Page:
 
 
 def _enter(request: AccountRequest) -> None:
-    request.memberships = memberships_of(request.user)
-    request.membership = current_membership(request, request.memberships)
+    request.seen = seen_as_user.seen_by(request)
+    request.is_read_only = request.seen is not None and not seen_as_user.is_own_page(request)
+    if request.seen is not None and request.is_read_only:
+        _look_at(request, request.seen.account)
+    else:
+        request.memberships = memberships_of(request.user)
+        request.membership = current_membership(request, request.memberships)
     request.account = request.membership.account
-    request.may_manage = request.membership.role in MANAGING_ROLES
+    request.may_manage = not request.is_read_only and request.membership.role in MANAGING_ROLES
     # A link may name another account than the one switched to; the tabs stay with it.
     request.account_query = f"?account={request.account.public_id}" if "account" in request.GET else ""
+
+
+def _look_at(request: AccountRequest, account: Account) -> None:
+    """Enter an account that is only looked at, with a place in it that is not stored and allows nothing."""
+    seen_as_user.refuse_acts(request)
+    named = request.GET.get("account")
+    if named is not None and find_account(named) != account:
+        raise NotYours("unknown_account", f"There is no account {named!r} for you.")
+    request.membership = Member(account=account, user=request.user, role=Member.Role.MEMBER)
+    request.memberships = [request.membership]
 
 
 def managers_change(view: Page) -> Page:

@@ -60,6 +60,7 @@ urlpatterns = [
         name="mfa_download_recovery_codes",
     ),
     path("switch/", views.switch, name="switch_account"),
+    path("seen-as-user/leave/", views.leave_seen, name="leave_seen_account"),
     path("theme/", views.theme, name="theme"),
     path("invitations/<str:secret>/", invitations.invitation, name="invitation"),
 ]

@@ -54,7 +54,13 @@ def _plain(value: Any) -> Any:
     return f"{value.normalize():f}" if isinstance(value, Decimal) else value
 
 
-def edited(plan: Plan, before: Description, actor: User | str, request: HttpRequest | None = None) -> bool:
+def edited(
+    plan: Plan,
+    before: Description,
+    actor: User | str,
+    request: HttpRequest | None = None,
+    reason: str = "",
+) -> bool:
     """Write down what an edit changed, in its transaction, and let the plan's accounts follow it.
 
     Args:
@@ -68,7 +74,15 @@ def edited(plan: Plan, before: Description, actor: User | str, request: HttpRequ
     if not changed:
         return False
     earlier, later = _differences(before, changed, after), _differences(after, changed, before)
-    audit.write("plan.edited", actor=actor, subject=plan.code, before=earlier, after=later, request=request)
+    audit.write(
+        "plan.edited",
+        actor=actor,
+        subject=plan.code,
+        reason=reason,
+        before=earlier,
+        after=later,
+        request=request,
+    )
     if FOLLOWED.isdisjoint(changed):
         return False
     plans.plan_was_edited(plan)

@@ -110,8 +110,12 @@ def mode() -> str:
 
 def money(amount: int, currency: str) -> str:
     """An amount in a currency's smallest unit, as Stripe has it, in words."""
-    code = currency.upper()
-    return formatting.money(Decimal(amount) if code in WITHOUT_CENTS else Decimal(amount).scaleb(-2), code)
+    return formatting.money(decimal(amount, currency), currency.upper())
+
+
+def decimal(amount: int, currency: str) -> Decimal:
+    """An amount in a currency's smallest unit as a number of the currency."""
+    return Decimal(amount) if currency.upper() in WITHOUT_CENTS else Decimal(amount).scaleb(-2)
 
 
 def load(account: Account, *, with_invoices: bool = False) -> Payments:

@@ -4,9 +4,9 @@ import csv
 import io
 from collections.abc import Iterator
 
+from accounts.cells import unevaluated
 from billing.statement_tables import Row
 from billing.statements import Statement
-from usage.exports import FORMULA_STARTS
 from usage.fields import QUANTITY_PLACES, quantity_text, scale_up
 from usage.quotas.refusals import amount_text
 from usage.representation import instant_text
@@ -76,4 +76,4 @@ def _detail(row: Row) -> str:
 
 def _text(value: str) -> str:
     """Text that a spreadsheet would run as a formula is quoted with an apostrophe."""
-    return f"'{value}" if value.startswith(FORMULA_STARTS) else value
+    return unevaluated(value)

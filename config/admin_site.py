@@ -6,13 +6,16 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
+from billing.net import home
+from billing.net.api import PERMISSION as NET
+from billing.net.hands import counts, dead_jobs
 from billing.stripe import findings, work
 from usage.alerts.deliveries import failed
-from usage.models import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +26,22 @@ class Entry:
     icon: str
     text: str
     title: str = ""
-    alarm: Callable[[], int] | None = None  # how many of its rows somebody should look at
+    alarm: Callable[[], QuerySet] | None = None  # rows to look at (billing.net.hands)
 
 
-def dead_jobs() -> int:
-    return Job.objects.filter(state=Job.State.DEAD)[:1_000].count()
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page that is no list of one table: the name of its address, and who may see it."""
+
+    name: str
+    permission: str
+    icon: str
+    title: str
+    text: str
 
 
-TASKS: dict[str, tuple[Entry, ...]] = {
+TASKS: dict[str, tuple[Entry | Page, ...]] = {
+    "Reports": (Page("net_billing", NET, "monitoring", "Net billing", "What everybody used, cost and owes"),),
     "Accounts": (
         Entry("accounts.Account", "apartment", "Who is billed; open and delete accounts"),
         Entry("accounts.User", "person", "Who signs in; staff and their rights"),
@@ -101,6 +112,27 @@ TASKS: dict[str, tuple[Entry, ...]] = {
         Entry("usage.AlertRule", "tune", "Thresholds that accounts have changed", "Alert thresholds"),
         Entry("usage.AlertSettings", "contact_mail", "Who is told, and how"),
     ),
+    "Reports by mail": (
+        Entry(
+            "billing.ReportSubscription",
+            "schedule_send",
+            "Net billing by mail, weekly or monthly",
+            "Reports by mail",
+        ),
+        Entry(
+            "billing.ReportSending",
+            "forward_to_inbox",
+            "What was sent and what failed; send again",
+            "Reports sent",
+        ),
+        Entry("billing.CostAlarm", "notification_important", "Be told when all accounts cost so much"),
+        Entry(
+            "billing.CostAlarmFiring",
+            "crisis_alert",
+            "Alarms that were reached, and their mails",
+            "Alarms that fired",
+        ),
+    ),
     "Background work": (
         Entry("usage.Job", "manufacturing", "What waits, runs or died; retry it", alarm=dead_jobs),
         Entry("usage.Schedule", "schedule", "When recurring jobs run next"),
@@ -118,7 +150,12 @@ def tasks(request: HttpRequest) -> list[dict[str, Any]]:
     return groups
 
 
-def _item(request: HttpRequest, entry: Entry) -> dict[str, Any] | None:
+def _item(request: HttpRequest, entry: Entry | Page) -> dict[str, Any] | None:
+    if isinstance(entry, Page):
+        if not request.user.has_perm(entry.permission):
+            return None
+        item = {"title": entry.title, "icon": entry.icon, "text": entry.text, "add": None}
+        return {**item, "link": reverse(entry.name)}
     model = apps.get_model(entry.model)
     model_admin = admin.site._registry[model]
     can_view = model_admin.has_view_or_change_permission(request)
@@ -130,7 +167,7 @@ def _item(request: HttpRequest, entry: Entry) -> dict[str, Any] | None:
     add = reverse(f"{name}_add") if can_add else None
     link = reverse(f"{name}_changelist") if can_view else add
     item = {"title": title, "icon": entry.icon, "link": link, "text": entry.text, "add": add}
-    alarms = entry.alarm() if entry.alarm and can_view else 0
+    alarms = counts(request)[entry.alarm] if entry.alarm and can_view else 0
     return {**item, "badge": alarms} if alarms else item
 
 
@@ -141,7 +178,8 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 
 def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What templates/admin/index.html shows."""
-    return {**context, "title": "Overview", "tasks": tasks(request)}
+    shown = home.load(request) if request.user.has_perm(NET) else None
+    return {**context, "title": "Overview", "tasks": tasks(request), "home": shown}
 
 
 def stylesheet(request: HttpRequest) -> str:

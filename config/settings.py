@@ -33,6 +33,8 @@ TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
 QUOTA_REFUSED_STATUS = int(env.choice("QUOTA_REFUSED_STATUS", "429", ("429", "403")))
 RETENTION_MONTHS = env.whole_number("RETENTION_MONTHS", 0, 0, 1200)  # 0: raw records are kept for ever
 
+STAFF_TWO_STEP = env.flag("STAFF_TWO_STEP", default=False)
+
 DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'tollgate.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("mysql") and importlib.util.find_spec("MySQLdb") is None:
     refuse("DATABASE_URL", "names MySQL, and the mysql extra (mysqlclient) is not installed")
@@ -121,6 +123,7 @@ MIDDLEWARE = [
     "usage.middleware.MeteredViews",
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "accounts.staff_door.StaffDoor",
     "accounts.sessions.seen",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",

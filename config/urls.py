@@ -28,6 +28,7 @@ urlpatterns = [
     path("api/v1/", include(api)),
     re_path(r"^api(/[\s\S]*)?$", unknown_endpoint),
     path("webhooks/", include("billing.stripe.urls")),
+    path("admin/", include("billing.admin_urls")),
     path("admin/", admin.site.urls),
     path("docs/", documentation, name="docs"),
     path("docs/<slug:slug>/", documentation, name="docs_page"),

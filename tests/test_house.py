@@ -108,6 +108,7 @@ def test_the_settings_are_those_of_the_contract() -> None:
         "DATABASE_URL", "SECRET_KEY", "API_KEY_PEPPER", "DEBUG", "ALLOWED_HOSTS", "TRUSTED_PROXIES",
         "BASE_URL", "PORT", "TIME_ZONE", "REDIS_URL", "EMAIL_URL", "DEFAULT_FROM_EMAIL", "STRIPE_SECRET_KEY",
         "STRIPE_WEBHOOK_SECRETS", "STRIPE_API_BASE", "SENTRY_DSN", "QUOTA_REFUSED_STATUS", "RETENTION_MONTHS",
+        "STAFF_TWO_STEP",
     }  # fmt: skip
 
 

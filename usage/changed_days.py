@@ -96,8 +96,6 @@ def _rate_was_added(instance: ExchangeRate, created: bool, **_: Any) -> None:
 
 def _unit_changes(instance: Unit, **_: Any) -> None:
     """What counts as tokens or images has changed, so every total may have."""
-    if instance.pk is None:
-        return
     before = Unit.objects.filter(pk=instance.pk).values_list("kind", "informational").first()
     if before is not None and before != (instance.kind, instance.informational):
         enqueue(MARK_JOB)

@@ -64,7 +64,7 @@ def _days_that_differ(book: PriceBook) -> Iterator[Drift]:
         days = {
             (account_id, day)
             for table in (Rollup, AccountDay)
-            for day in table.objects.filter(account_id=account_id)  # type: ignore[attr-defined]
+            for day in table.objects.filter(account_id=account_id)
             .order_by()
             .values_list("local_day", flat=True)
             .distinct()

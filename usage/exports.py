@@ -8,15 +8,15 @@ from datetime import date
 
 import msgspec
 
+from accounts import spreadsheet
+from accounts.cells import unevaluated
 from accounts.errors import DomainError
-from usage import spreadsheet
 from usage.pagination import Listed, Row, read_page
 from usage.price_book import PriceBook
 from usage.refusal_rows import represent_entry
 
 PAGE = 2_000
 RECORDS_OF_A_SHEET = spreadsheet.ROWS_AT_MOST - 1  # beside its heading
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +112,6 @@ def cell(column: Column, record: dict) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value
-
-
-def unevaluated(text: str) -> str:
-    """A text that a spreadsheet does not run as a formula."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def _take(buffer: io.StringIO) -> bytes:

@@ -9,8 +9,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers as s
 
+from accounts.spreadsheet import CONTENT_TYPE as XLSX
 from usage.exports import FORMATS, RECORDS_OF_A_SHEET
-from usage.spreadsheet import CONTENT_TYPE as XLSX
 from usage.trends import GRANULARITIES, GROUPS
 
 

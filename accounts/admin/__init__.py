@@ -3,6 +3,6 @@
 Split by noun; importing this package registers everything.
 """
 
-from accounts.admin import account, keys, people, sign_in, trail, users
+from accounts.admin import account, keys, of_account, people, sign_in, trail, users
 
-__all__ = ["account", "keys", "people", "sign_in", "trail", "users"]
+__all__ = ["account", "keys", "of_account", "people", "sign_in", "trail", "users"]

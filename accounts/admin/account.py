@@ -1,46 +1,31 @@
 """Accounts and their members. An account is deleted on a page of its own, which asks why."""
 
+import copy
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.urls import URLPattern, path, reverse
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from accounts import lifecycle
-from accounts.admin.acts import Act, act_page, object_or_404
-from accounts.admin.base import Rows, TollgateAdmin, ViewOnly
+from accounts import lifecycle, seen_as_user
+from accounts.admin import dossier
+from accounts.admin.acts import Act, act_page, known_id, object_or_404
+from accounts.admin.base import TollgateAdmin
 from accounts.admin.display import badge, code, linked, moment_column
+from accounts.admin.dossier import Fact
 from accounts.admin.fields import ReasonForm, SuggestingInput
-from accounts.admin.keys import state_badge
-from accounts.models import Account, Key, Member, User
+from accounts.models import Account, Member, User
 
-Fact = tuple[str, object]
 lost_with_an_account: list[Callable[[Account], Iterable[Fact]]] = []
 """What the page that deletes an account counts; apps above add what they hold of it."""
 
-used_by_an_account: list[Callable[[Account], Iterable[Fact]]] = []
-"""What the account's page says of its use; apps above add their totals."""
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """A card on an account's page: its facts, or a sentence when there are none, and where there is more."""
-
-    title: str
-    facts: list[Fact]
-    empty: str = ""
-    links: list[tuple[str, str]] = field(default_factory=list)  # what it says, and its address
-
-
-panels_of_an_account: list[Callable[[HttpRequest, Account], Iterable[Panel]]] = []
-"""Cards of the account's page, for who may see what they show; apps above add theirs."""
 
 COMMON_ZONES = ["UTC", "Asia/Kolkata", "Asia/Kathmandu", "Europe/London", "America/New_York"]
 
@@ -66,36 +51,6 @@ class NewAccountForm(AccountForm):
     )
 
 
-class MemberInline(Rows):
-    model = Member
-    fields = ("user", "role")
-    autocomplete_fields = ("user",)
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return _takes_members(obj) and super().has_add_permission(request, obj)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return _takes_members(obj) and super().has_change_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return _takes_members(obj) and super().has_delete_permission(request, obj)
-
-
-class KeyInline(ViewOnly, Rows):
-    model = Key
-    fields = ("prefix", "name", "state", "used", "expires")
-    readonly_fields = fields
-    show_change_link = True
-    verbose_name_plural = "keys"
-
-    used = moment_column("last_used_at", "last used")
-    expires = moment_column("expires_at", "expires")
-
-    @display(description="state")
-    def state(self, key: Key) -> str:
-        return state_badge(key)
-
-
 def _takes_members(account: Account | None) -> bool:
     return account is None or account.kind == Account.Kind.BUSINESS
 
@@ -116,12 +71,10 @@ class AccountAdmin(TollgateAdmin):
     list_filter = (("kind", ChoicesDropdownFilter),)
     search_fields = ("name", "=public_id", "=external_id", "=members__user__email")
     search_help_text = "Name, account id, external id or a member's e-mail"
-    inlines = (MemberInline, KeyInline)
-    actions_detail = ("delete_with_reason",)
+    actions_detail = ("see_as_user", "delete_with_reason")
     fieldsets = (
         (None, {"fields": (("name", "account_id"), ("kind_shown", "person"), "external_id")}),
         ("Shown in", {"fields": (("time_zone", "currency"),)}),
-        ("Used", {"fields": ("used",)}),
         ("When", {"fields": ("opened",)}),
     )
     add_fieldsets = (
@@ -133,7 +86,7 @@ class AccountAdmin(TollgateAdmin):
             },
         ),
     )
-    readonly_fields = ("account_id", "kind_shown", "person", "used", "opened")
+    readonly_fields = ("account_id", "kind_shown", "person", "opened")
 
     opened = moment_column("created_at", "opened")
 
@@ -145,22 +98,46 @@ class AccountAdmin(TollgateAdmin):
     def kind_shown(self, account: Account) -> str:
         return badge(account.kind)
 
-    @display(description="totals")
-    def used(self, account: Account) -> str:
-        # A form with a mistake shows the account as it was typed; its totals are of the one that is stored.
-        stored = Account.objects.get(pk=account.pk)
-        facts = [fact for read in used_by_an_account for fact in read(stored)]
-        rows = format_html_join("", "<div><dt>{}</dt><dd>{}</dd></div>", facts)
-        return format_html('<dl class="tg-facts">{}</dl>', rows)
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """The account with what each of its parts tells of it, read once for a request."""
+        known = getattr(request, "its_account", None)
+        if known is None or str(known.pk) != object_id:
+            found = self.get_queryset(request).select_related(*dossier.related)
+            known = found.filter(pk=known_id(object_id)).first()
+            request.its_account = known  # type: ignore[attr-defined]
+        return known
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).select_related("person")
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        account = self.get_object(request, object_id) if self.has_view_permission(request) else None
-        panels = (
-            [panel for read in panels_of_an_account for panel in read(request, account)] if account else []
-        )
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "panels": panels})
+        account = self.get_object(request, unquote(object_id)) if self.has_view_permission(request) else None
+        part = dossier.part_of(request)
+        context = {**(extra_context or {}), "part": part, "parts": dossier.PARTS.items()}
+        if account is not None:
+            # A form with a mistake changes what it edits; what is told is of what is stored.
+            context["panels"] = dossier.load(part, request, copy.copy(account))
+        if part != "settings":
+            context |= {f"show_save{more}": False for more in ("", "_and_continue", "_and_add_another")}
+            context["show_close"] = False
+        return super().change_view(request, object_id, form_url, context)
+
+    def get_urls(self) -> list[URLPattern]:
+        added = [
+            path(f"<path:object_id>/{address}", self._page(serve), name=f"accounts_account_{name}")
+            for name, (address, serve) in dossier.pages.items()
+        ]
+        return [*added, *super().get_urls()]
+
+    def _page(self, serve: dossier.Serve) -> Any:
+        """A page of an account that another app serves, for who may see the account."""
+
+        def page(request: HttpRequest, object_id: str, **kwargs: Any) -> HttpResponse:
+            return serve(request, object_or_404(self, request, object_id), **kwargs)
+
+        return self.admin_site.admin_view(page)
 
     def account_of(self, obj: Account) -> Account:
         return obj
@@ -169,9 +146,6 @@ class AccountAdmin(TollgateAdmin):
         return super().get_form(
             request, obj, change, **{**kwargs, "form": AccountForm if obj else NewAccountForm}
         )
-
-    def get_inlines(self, request: HttpRequest, obj: Any) -> tuple[type[Rows], ...]:
-        return self.inlines if obj else ()
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: Any) -> None:
         if change:
@@ -205,6 +179,29 @@ class AccountAdmin(TollgateAdmin):
             messages.success(request, f"The account {account.name} and its records were deleted.")
             return HttpResponseRedirect(reverse("admin:accounts_account_changelist"))
         return act_page(self, request, account, self._deletion(account), form)
+
+    def has_see_as_user_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return seen_as_user.may_see(request.user)
+
+    @action(
+        description="See as its user", url_path="see-as-user", permissions=["see_as_user"], icon="visibility"
+    )
+    def see_as_user(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask why, and lead to the account's pages as its owner sees them."""
+        account: Account = object_or_404(self, request, object_id)
+        form = ReasonForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            seen_as_user.begin(request, account, form.cleaned_data["reason"])
+            return HttpResponseRedirect(reverse("settings_usage"))
+        minutes = int(seen_as_user.LASTS.total_seconds()) // 60
+        act = Act(
+            title=f"See {account.name} as its user does?",
+            text=f"For {minutes} minutes the pages under Settings show this account, read-only: nothing can"
+            " be recorded, changed or bought there. That you looked, and why, stays in the audit trail.",
+            facts=[("Account", f"{account.name} ({account.public_id})")],
+            submit="See as its user",
+        )
+        return act_page(self, request, account, act, form)
 
     @staticmethod
     def _deletion(account: Account) -> Act:

@@ -12,6 +12,8 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.views import ChangeList
 
 from accounts import audit
+from accounts.admin.files import WithFiles
+from accounts.admin.reasons import why_given
 from accounts.models import Account
 
 
@@ -27,7 +29,7 @@ class TollgateList(ChangeList):
         self.full_result_count = self.result_count
 
 
-class TollgateAdmin(ModelAdmin):
+class TollgateAdmin(WithFiles, ModelAdmin):
     """Writes only the fields that changed, and every addition, change and deletion into the audit trail.
 
     No bulk actions and no counts for filters: both read whole tables.
@@ -46,8 +48,10 @@ class TollgateAdmin(ModelAdmin):
         return TollgateList
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        self.before_rows()
+        files = {"files": self.files_of_list(request)}
         try:
-            response = super().changelist_view(request, extra_context)
+            response = super().changelist_view(request, {**files, **(extra_context or {})})
             # The rows are read while the page is rendered.
             return response.render() if isinstance(response, TemplateResponse) else response
         except OverflowError:  # SQLite's driver, of an id in a filter that no row can have
@@ -84,6 +88,7 @@ class TollgateAdmin(ModelAdmin):
             subject=str(form.instance),
             before=before if change else None,
             after=after,
+            reason=why_given(request),
             request=request,
         )
 
@@ -103,6 +108,8 @@ class TollgateAdmin(ModelAdmin):
             actor=request.user,  # type: ignore[arg-type]
             account=self.account_of(obj),
             subject=str(obj),
+            before=stored(obj),
+            reason=why_given(request),
             request=request,
         )
         super().delete_model(request, obj)
@@ -184,6 +191,15 @@ def changes(form: ModelForm, formsets: list[BaseFormSet]) -> tuple[dict, dict]:
             if rows:
                 after[f"{formset.prefix} {label}"] = [str(row) for row in rows]
     return before, after
+
+
+SECRET = frozenset({"password", "secret_hash", "session_key", "data"})
+
+
+def stored(obj: models.Model) -> dict[str, Any]:
+    """What a row said before it went, JSON-ready and without its secrets."""
+    fields = (field for field in obj._meta.concrete_fields if field.name not in SECRET)
+    return {field.name: _plain(field.value_from_object(obj)) for field in fields}
 
 
 def _plain(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Form fields that the admin of every app uses."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,11 +55,15 @@ class UtcDateTimeField(forms.SplitDateTimeField):
 
 
 class SuggestingInput(UnfoldAdminTextInputWidget):
-    """A text field that suggests what is known already, and takes anything."""
+    """A text field that suggests what is known already, and takes anything.
 
-    def __init__(self, attrs: dict[str, Any] | None = None, suggestions: list[str] | None = None) -> None:
+    Args:
+        suggestions: an iterable, which is only read when the field is shown.
+    """
+
+    def __init__(self, attrs: dict[str, Any] | None = None, suggestions: Iterable[str] = ()) -> None:
         super().__init__(attrs)
-        self.suggestions = suggestions or []
+        self.suggestions = suggestions
 
     def render(
         self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None

@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -16,7 +17,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminS
 from accounts import audit, keys
 from accounts.admin.acts import Act, act_page, known_id, object_or_404
 from accounts.admin.base import TollgateAdmin
-from accounts.admin.display import badge, code, linked, moment, moment_column, page_of
+from accounts.admin.display import Shown, badge, code, linked, moment, moment_column, page_of
 from accounts.admin.fields import OptionalReasonForm, UtcDateTimeField
 from accounts.errors import Invalid
 from accounts.keys import LIMITS, described
@@ -169,7 +170,7 @@ class KeyAdmin(TollgateAdmin):
 
     @display(description="key", ordering="prefix")
     def prefix_shown(self, key: Key) -> str:
-        return code(f"{key.prefix}…")
+        return Shown.of(code(f"{key.prefix}…"), key.prefix)
 
     @display(description="account", ordering="account__name")
     def whose(self, key: Key) -> str:
@@ -238,11 +239,19 @@ class KeyAdmin(TollgateAdmin):
         }
         return TemplateResponse(request, "admin/accounts/key/made.html", context)
 
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A service key acts for every account: only who may make one changes, rotates or revokes it."""
+        may = super().has_change_permission(request, obj)
+        return may and (not isinstance(obj, Key) or not obj.is_service or self.has_add_permission(request))
+
     def has_revoke_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return self.has_change_permission(request) and _not_revoked(object_id)
+        if object_id is None:
+            return self.has_change_permission(request)
+        key = Key.objects.filter(pk=known_id(object_id), revoked_at=None).first()
+        return key is not None and self.has_change_permission(request, key)
 
     def has_rotate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return self.has_add_permission(request) and self.has_revoke_permission(request, object_id)
+        return self.has_revoke_permission(request, object_id)
 
     @action(description="Rotate", url_path="rotate", permissions=["rotate"], icon="autorenew")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -250,9 +259,10 @@ class KeyAdmin(TollgateAdmin):
         form = RotationForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             hours = form.cleaned_data["overlap"]
-            made, token = keys.rotate(key, overlap=timedelta(hours=hours), created_by=request.user)  # type: ignore[arg-type]
-            after = {**described(made), "overlap_hours": hours}
-            write(request, "key.rotated", key, form.cleaned_data["reason"], after=after)
+            with transaction.atomic():
+                made, token = keys.rotate(key, overlap=timedelta(hours=hours), created_by=request.user)  # type: ignore[arg-type]
+                after = {**described(made), "overlap_hours": hours}
+                write(request, "key.rotated", key, form.cleaned_data["reason"], after=after)
             return self._shown_once(request, made, token, "Key rotated")
         act = Act(
             title=f"Rotate {key.prefix}…?",
@@ -273,8 +283,9 @@ class KeyAdmin(TollgateAdmin):
         key = object_or_404(self, request, object_id)
         form = OptionalReasonForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
-            keys.revoke(key)
-            write(request, "key.revoked", key, form.cleaned_data["reason"])
+            with transaction.atomic():
+                keys.revoke(key)
+                write(request, "key.revoked", key, form.cleaned_data["reason"])
             messages.success(request, f"{key.prefix}… was revoked.")
             return HttpResponseRedirect(page_of(key))
         act = Act(
@@ -285,10 +296,6 @@ class KeyAdmin(TollgateAdmin):
             dangerous=True,
         )
         return act_page(self, request, key, act, form)
-
-
-def _not_revoked(object_id: Any) -> bool:
-    return object_id is None or Key.objects.filter(pk=known_id(object_id), revoked_at=None).exists()
 
 
 def key_facts(key: Key) -> list[tuple[str, object]]:

@@ -7,10 +7,9 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
-from accounts.admin.account import Panel, panels_of_an_account
 from accounts.admin.base import TollgateAdmin
-from accounts.admin.display import badge, linked, moment, moment_column
-from accounts.models import Account, AccountDeletion, Invitation
+from accounts.admin.display import badge, linked, moment_column
+from accounts.models import AccountDeletion, Invitation
 
 
 class TakenBack:
@@ -68,19 +67,3 @@ class AccountDeletionAdmin(TakenBack, TollgateAdmin):
     @display(description="deletion", ordering="account__name")
     def name(self, deletion: AccountDeletion) -> str:
         return str(deletion)
-
-
-def deletion_panel(request: HttpRequest, account: Account) -> list[Panel]:
-    """On the account's page, while it is to be deleted."""
-    deletion = AccountDeletion.objects.filter(account=account).first()
-    if deletion is None or not request.user.has_perm("accounts.view_accountdeletion"):
-        return []
-    facts: list[tuple[str, object]] = [
-        ("Due", moment(deletion.due_at)),
-        ("Asked for by", deletion.asked_by),
-        ("Wish", linked(deletion, "look at it, or take it back")),
-    ]
-    return [Panel("To be deleted", facts)]
-
-
-panels_of_an_account.append(deletion_panel)

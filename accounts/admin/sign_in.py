@@ -83,10 +83,12 @@ class AuthenticatorAdmin(OfAUser):
         return badge("authenticator app" if row.type == Authenticator.Type.TOTP else "recovery codes")
 
     def delete_model(self, request: HttpRequest, obj: Authenticator) -> None:
-        """The codes of an app that is gone go with it."""
-        super().delete_model(request, obj)
-        if obj.type == Authenticator.Type.TOTP:
-            Authenticator.objects.filter(user=obj.user, type=Authenticator.Type.RECOVERY_CODES).delete()
+        """The codes of an app that is gone go with it; that it is turned off, the sign-in trail writes."""
+        if obj.type != Authenticator.Type.TOTP:
+            super().delete_model(request, obj)
+            return
+        obj.delete()
+        Authenticator.objects.filter(user=obj.user, type=Authenticator.Type.RECOVERY_CODES).delete()
 
 
 @admin.register(UserSession)

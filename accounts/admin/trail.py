@@ -9,7 +9,7 @@ from unfold.contrib.filters.admin import RangeDateTimeFilter
 from unfold.decorators import display
 
 from accounts.admin.base import TollgateAdmin, ViewOnly
-from accounts.admin.display import NONE, code, linked, moment_column
+from accounts.admin.display import NONE, code, linked, moment_column, shortened
 from accounts.admin.paging import CappedList
 from accounts.models import Account, AuditEntry
 
@@ -47,7 +47,7 @@ class AuditEntryAdmin(CappedList, ViewOnly, TollgateAdmin):
 
     @display(description="reason")
     def why(self, entry: AuditEntry) -> str:
-        return entry.reason if len(entry.reason) <= 80 else f"{entry.reason[:79]}…"
+        return shortened(entry.reason)
 
     @display(description="before")
     def before_text(self, entry: AuditEntry) -> str:

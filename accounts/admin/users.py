@@ -10,7 +10,8 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission
-from django.db.models import ManyToManyField
+from django.db import transaction
+from django.db.models import ManyToManyField, Model
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -50,6 +51,10 @@ class ChosenFromMany:
         field.widget.attrs["class"] = searched  # Unfold makes it a plain list again
         field.help_text = ""  # Django's speaks of holding Ctrl
         return field
+
+
+# What is a user's alone, such as what they sign in with; apps above add theirs.
+goes_with_a_user: list[type[Model]] = [EmailAddress, Authenticator, UserSession]
 
 
 @admin.register(User)
@@ -121,19 +126,19 @@ class UserAdmin(ChosenFromMany, TollgateAdmin, DjangoUserAdmin):
         return [format_html("Member of {}", linked(member.account)) for member in memberships]
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
-        """What a user signs in with goes with them; nobody needs a right of its own for it."""
+        """What is a user's alone goes with them; nobody needs a right of its own for it."""
         deleted, counts, lacking, refused = super().get_deleted_objects(objs, request)
-        own = {str(model._meta.verbose_name) for model in (EmailAddress, Authenticator, UserSession)}
+        own = {str(model._meta.verbose_name) for model in goes_with_a_user}
         return deleted, counts, {name for name in lacking if str(name) not in own}, refused
 
+    @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         response = super().user_change_password(request, id, form_url)
         if request.method == "POST" and response.status_code == 302:
-            user = User.objects.filter(pk=id).first()
             audit.write(
                 "user.password_changed",
                 actor=request.user,  # type: ignore[arg-type]
-                subject=str(user),
+                subject=str(User.objects.filter(pk=id).first()),
                 request=request,
             )
         return response

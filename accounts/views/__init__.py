@@ -4,11 +4,13 @@ import copy
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST
 
+from accounts import seen_as_user
 from accounts.authentication import CURRENT_ACCOUNT
 from accounts.forms import ProfileForm
 from accounts.pages import AccountRequest, account_page
@@ -48,6 +50,16 @@ def switch(request: AccountRequest) -> HttpResponse:
             request.session[CURRENT_ACCOUNT] = member.account_id
             return redirect(next_page(request))
     raise Http404
+
+
+@require_POST
+@login_required
+def leave_seen(request: HttpRequest) -> HttpResponse:
+    """Stop looking at an account as its user does, and go back to its page in the admin."""
+    account_id = seen_as_user.leave(request)
+    if account_id is None:
+        return redirect(settings.LOGIN_REDIRECT_URL)
+    return redirect("admin:accounts_account_change", account_id)
 
 
 @require_POST

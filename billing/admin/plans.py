@@ -1,6 +1,5 @@
 """Plans with what they limit. An edit is followed by the accounts on the plan."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -15,54 +14,19 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from accounts.admin.acts import known_id, object_or_404
 from accounts.admin.base import Rows, TollgateAdmin
 from accounts.admin.display import badge, number_column
+from accounts.admin.previews import Preview, PreviewedFirst
+from accounts.admin.reasons import AsksWhy, why_given
 from accounts.errors import Invalid
 from billing import edits
-from billing.admin import moving
-from billing.models import OverageTier, Plan, PlanLimit
+from billing.admin import limit_previews, moving
+from billing.admin.resources import LimitResource, PlanResource
+from billing.admin.tiers import TiersField, tier_errors, tier_text
+from billing.models import Plan, PlanLimit
 from usage.admin.amounts import EXACT
+from usage.admin.files import CatalogueFiles
 from usage.quotas import limits
 
 OverageModel = PlanLimit.OverageModel
-
-
-class TiersField(forms.CharField):
-    """Tiers as a line each: up to which quantity beyond the included, the price of one, and a flat fee."""
-
-    def to_python(self, value: Any) -> Any:
-        return [self._row(line) for line in (super().to_python(value) or "").splitlines() if line.strip()]
-
-    def _row(self, line: str) -> OverageTier:
-        up_to, *amounts = [part.strip() for part in line.split(":")]
-        if len(amounts) not in (1, 2):
-            raise forms.ValidationError(f"{line.strip()!r} is not written as up to: price: flat fee.")
-        tier = OverageTier()
-        try:
-            tier.up_to = None if up_to in ("", "*") else _exact(OverageTier, "up_to", up_to)
-            tier.unit_price = _exact(OverageTier, "unit_price", amounts[0])
-            tier.flat_fee = _exact(OverageTier, "flat_fee", (*amounts, "0")[1])
-        except forms.ValidationError as error:
-            raise forms.ValidationError(f"{line.strip()!r}: {' '.join(error.messages)}") from error
-        return tier
-
-
-def _exact(model: Any, name: str, text: str) -> Any:
-    return model._meta.get_field(name).clean(text, None)
-
-
-def tier_errors(tiers: Sequence[OverageTier]) -> list[str]:
-    """What is wrong with tiers: they go up, and the last alone is open-ended."""
-    if not tiers:
-        return []
-    ends = [tier.up_to for tier in tiers[:-1]]
-    errors = []
-    if tiers[-1].up_to is not None:
-        errors.append("The last tier has to be open-ended: begin its line with *.")
-    if any(end is None for end in ends):
-        errors.append("Only the last tier is open-ended.")
-    known = [end for end in ends if end is not None]
-    if any(end <= 0 for end in known) or known != sorted(set(known)):
-        errors.append("Each tier has to go further than the one before, and the first further than 0.")
-    return errors
 
 
 class LimitForm(forms.ModelForm):
@@ -80,7 +44,7 @@ class LimitForm(forms.ModelForm):
         if "overage_model" in self.fields:
             self.fields["overage_model"].required = False  # left out, it stays as it is
         if self.instance.pk:
-            self.initial["tiers_text"] = "\n".join(map(_tier_text, self.instance.tiers.all()))
+            self.initial["tiers_text"] = "\n".join(map(tier_text, self.instance.tiers.all()))
 
     def _save_m2m(self) -> None:
         """Tiers are written with their limit, in its transaction."""
@@ -124,11 +88,6 @@ class LimitForm(forms.ModelForm):
             self.add_error(field, error.message)
 
 
-def _tier_text(tier: OverageTier) -> str:
-    amounts = f"{tier.unit_price.normalize():f}:{tier.flat_fee.normalize():f}"
-    return f"{'*' if tier.up_to is None else f'{tier.up_to.normalize():f}'}:{amounts}"
-
-
 class LimitInline(Rows):
     model = PlanLimit
     form = LimitForm
@@ -148,16 +107,18 @@ class Followed:
 
     def end(self, request: HttpRequest, plan: Plan) -> None:
         before = request.plan_before  # type: ignore[attr-defined]
-        if edits.edited(plan, before, request.user, request):  # type: ignore[arg-type]
+        if edits.edited(plan, before, request.user, request, why_given(request)):  # type: ignore[arg-type]
             messages.info(request, edits.followers(plan))
 
 
 @admin.register(Plan)
-class PlanAdmin(Followed, TollgateAdmin):
+class PlanAdmin(CatalogueFiles, Followed, PreviewedFirst, AsksWhy, TollgateAdmin):
     list_display = ("name", "code", "price_shown", "interval", "default", "alerts", "limits_shown")
+    file_columns = list_display  # without the links that move accounts
     search_fields = ("code", "name", "description")
     search_help_text = "Code, name or description"
     inlines = (LimitInline,)
+    resource_classes = (PlanResource,)
     formfield_overrides = EXACT
     actions_detail = ("move_to_free", "move_accounts")
     fieldsets = (
@@ -195,6 +156,9 @@ class PlanAdmin(Followed, TollgateAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("limits__meter")
+
+    def preview_of(self, request: HttpRequest, form: Any, formsets: list[Any]) -> Preview | None:
+        return limit_previews.of_limits(form.instance, formsets[0].forms) if form.instance.pk else None
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Clients and the catalogue's files name a plan by its code, so it is written once."""
@@ -245,7 +209,7 @@ class PlanAdmin(Followed, TollgateAdmin):
 
 
 @admin.register(PlanLimit)
-class PlanLimitAdmin(Followed, TollgateAdmin):
+class PlanLimitAdmin(CatalogueFiles, Followed, PreviewedFirst, AsksWhy, TollgateAdmin):
     list_display = (
         "plan_name",
         "meter_slug",
@@ -256,6 +220,7 @@ class PlanLimitAdmin(Followed, TollgateAdmin):
         "window",
     )
     form = LimitForm
+    resource_classes = (LimitResource,)
     list_display_links = ("plan_name", "meter_slug")
     list_select_related = ("plan", "meter")
     list_filter = (("plan", RelatedDropdownFilter), ("meter", RelatedDropdownFilter))
@@ -275,6 +240,9 @@ class PlanLimitAdmin(Followed, TollgateAdmin):
     @display(description="meter", ordering="meter__slug")
     def meter_slug(self, limit: PlanLimit) -> str:
         return limit.meter.slug
+
+    def preview_of(self, request: HttpRequest, form: Any, formsets: list[Any]) -> Preview | None:
+        return limit_previews.of_limits(form.instance.plan, [form])
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Another plan's or meter's limit is another row."""

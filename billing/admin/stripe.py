@@ -1,6 +1,7 @@
 """What Stripe told us and what stands here of it: events to replay, findings to settle, mirrors."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
@@ -12,8 +13,8 @@ from unfold.decorators import action, display
 from accounts import audit
 from accounts.admin.acts import Act, act_page, known_id, object_or_404
 from accounts.admin.base import TollgateAdmin, ViewOnly
-from accounts.admin.display import NONE, badge, code, linked, moment_column, page_of
-from accounts.admin.fields import OptionalReasonForm
+from accounts.admin.display import NONE, Shown, badge, code, linked, moment_column, page_of, shortened
+from accounts.admin.fields import ReasonForm
 from accounts.admin.paging import CappedList
 from accounts.errors import DomainError
 from billing import payments_page
@@ -45,6 +46,11 @@ def at_stripe(kind: str, object_id: str) -> str:
     mode = "" if client.is_live() else "/test"
     address = f"{DASHBOARD}{mode}/{kind}/{object_id}"
     return format_html('<a class="text-link" href="{}" rel="noreferrer">{}</a>', address, object_id)
+
+
+def money(amount: int, currency: str) -> str:
+    """An amount as people read it; a file has the number, and the currency beside it."""
+    return Shown.of(payments_page.money(amount, currency), payments_page.decimal(amount, currency))
 
 
 class Mirror(CappedList, ViewOnly, TollgateAdmin):
@@ -97,7 +103,7 @@ class StripeCustomerAdmin(Mirror):
     @action(description="Look at Stripe now", url_path="sync", permissions=["sync_now"], icon="sync")
     def sync_now(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row: StripeCustomer = object_or_404(self, request, object_id)
-        form = OptionalReasonForm(request.POST or None)
+        form = ReasonForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
                 sync.sync_customer(row.customer_id)
@@ -121,7 +127,7 @@ class OfCustomer(Mirror):
     search_help_text = "Account, account id, customer, or its own id"
 
     def amount_shown(self, row: Any) -> str:
-        return payments_page.money(row.amount, row.currency)
+        return money(row.amount, row.currency)
 
     amount_shown.short_description = "amount"  # type: ignore[attr-defined]
     created = moment_column("created_at", "made", seconds=True)
@@ -162,6 +168,7 @@ class StripeSubscriptionAdmin(OfCustomer):
 @admin.register(StripeInvoice)
 class StripeInvoiceAdmin(OfCustomer):
     list_display = ("__str__", "account_link", "status", "due_shown", "paid_shown", "created")
+    file_columns = ("__str__", "account_link", "status", "due_shown", "paid_shown", "currency", "created")
     list_filter = ("status",)
     search_fields = ("=invoice_id", "=number", *OF_CUSTOMER)
     fields = (("invoice_link", "account_link"), ("number", "status"), ("due_shown", "paid_shown"),
@@ -173,11 +180,11 @@ class StripeInvoiceAdmin(OfCustomer):
 
     @display(description="due")
     def due_shown(self, row: StripeInvoice) -> str:
-        return payments_page.money(row.amount_due, row.currency)
+        return money(row.amount_due, row.currency)
 
     @display(description="paid")
     def paid_shown(self, row: StripeInvoice) -> str:
-        return payments_page.money(row.amount_paid, row.currency)
+        return money(row.amount_paid, row.currency)
 
     @display(description="invoice")
     def invoice_link(self, row: StripeInvoice) -> str:
@@ -187,6 +194,7 @@ class StripeInvoiceAdmin(OfCustomer):
 @admin.register(StripeRefund)
 class StripeRefundAdmin(OfCustomer):
     list_display = ("refund_id", "account_link", "amount_shown", "status", "created")
+    file_columns = ("refund_id", "account_link", "amount_shown", "currency", "status", "created")
     search_fields = ("=refund_id", "=charge_id", *OF_CUSTOMER)
     fields = (("refund_id", "account_link"), ("amount_shown", "status"), ("charge_id", "reason"), "created")
 
@@ -194,6 +202,7 @@ class StripeRefundAdmin(OfCustomer):
 @admin.register(StripeDispute)
 class StripeDisputeAdmin(OfCustomer):
     list_display = ("dispute_id", "account_link", "amount_shown", "status", "due", "created")
+    file_columns = ("dispute_id", "account_link", "amount_shown", "currency", "status", "due", "created")
     search_fields = ("=dispute_id", "=charge_id", *OF_CUSTOMER)
     fields = (
         ("dispute_id", "account_link"),
@@ -207,12 +216,20 @@ class StripeDisputeAdmin(OfCustomer):
 @admin.register(StripePrice)
 class StripePriceAdmin(Mirror):
     list_display = ("__str__", "plan", "meter", "unit_amount", "interval", "active", "synced")
+    file_columns = (
+        *("__str__", "plan", "meter", "amount_exact", "currency", "interval", "active", "synced"),
+    )
     list_select_related = ("plan", "meter")
     search_fields = ("=price_id", "lookup_key__startswith")
     search_help_text = "Price, or the beginning of its lookup key"
     fields = (("price_id", "lookup_key"), ("plan", "meter"), ("unit_amount", "currency"),
               ("interval", "active"), ("product_id", "synced"))  # fmt: skip
     synced = moment_column("synced_at", "last looked at", seconds=True)
+
+    @display(description="unit amount, in the smallest unit")
+    def amount_exact(self, row: StripePrice) -> Decimal | str:
+        is_number = row.unit_amount.replace(".", "", 1).isdecimal()
+        return Decimal(row.unit_amount) if is_number else row.unit_amount
 
 
 @admin.register(StripeCheckout)
@@ -253,7 +270,7 @@ class MeterEventAdmin(Mirror):
 
     @display(description="error")
     def error_line(self, row: MeterEvent) -> str:
-        return row.error[:80] or NONE
+        return shortened(row.error)
 
     def has_retry_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         if not request.user.has_perm("billing.change_meterevent"):
@@ -264,7 +281,7 @@ class MeterEventAdmin(Mirror):
     @action(description="Send again", url_path="retry", permissions=["retry"], icon="replay")
     def retry(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row: MeterEvent = object_or_404(self, request, object_id)
-        form = OptionalReasonForm(request.POST or None)
+        form = ReasonForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             if meters.retry(row.pk):
                 _write(request, "meter_event.retried", row, form.cleaned_data["reason"])

@@ -13,7 +13,7 @@ from unfold.decorators import action, display
 from accounts.admin.acts import Act, Deed, asked_first, known_id, object_or_404
 from accounts.admin.base import TollgateAdmin, ViewOnly
 from accounts.admin.display import NONE, badge, code, linked, moment, moment_column, shortened
-from accounts.admin.fields import OptionalReasonForm, ReasonForm
+from accounts.admin.fields import ReasonForm
 from accounts.admin.paging import CappedList
 from accounts.admin.trail import written_out
 from billing.admin.stripe_filters import EventTypeFilter, SettledFilter
@@ -149,7 +149,7 @@ class StripeEventAdmin(CappedList, ViewOnly, TollgateAdmin):
             f"{event} waits.",
             f"{event} waits already.",
         )
-        return asked_first(self, request, event, act, deed, OptionalReasonForm(request.POST or None))
+        return asked_first(self, request, event, act, deed, ReasonForm(request.POST or None))
 
 
 @admin.register(StripeFinding)

@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminSelectWidget
 from accounts.admin.acts import Act, act_page, known_id, object_or_404
 from accounts.admin.base import TollgateAdmin
 from accounts.admin.display import NONE, linked, moment, moment_column, page_of
-from accounts.admin.fields import REASON_AT_MOST, OptionalReasonForm
+from accounts.admin.fields import REASON_AT_MOST, ReasonForm
 from accounts.errors import DomainError
 from billing import paid_plans, plans
 from billing.admin import moving
@@ -183,7 +183,7 @@ class SubscriptionAdmin(TollgateAdmin):
     @action(description="Undo the scheduled change", url_path="undo", permissions=["undo"], icon="undo")
     def undo(self, request: HttpRequest, object_id: str) -> HttpResponse:
         subscription: Subscription = object_or_404(self, request, object_id)
-        form = OptionalReasonForm(request.POST or None)
+        form = ReasonForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             reason = form.cleaned_data["reason"]
             plans.cancel_change(subscription.account, actor=request.user, reason=reason)  # type: ignore[arg-type]

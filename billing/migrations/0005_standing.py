@@ -39,4 +39,8 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(fields=['due_at'], name='billing_standing_due')],
             },
         ),
+        migrations.AlterModelOptions(
+            name='subscription',
+            options={'ordering': ('account',), 'permissions': (('view_net', 'Can see the net billing report'),)},
+        ),
     ]

@@ -140,6 +140,7 @@ class Subscription(models.Model):
 
     class Meta:
         ordering = ("account",)
+        permissions = (("view_net", "Can see the net billing report"),)
         indexes = (
             models.Index(fields=("plan", "applied_revision"), name="billing_subscription_behind"),
             models.Index(fields=("next_at",), name="billing_subscription_next"),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 from django.db import connection
@@ -12,7 +13,7 @@ from django.utils import timezone
 from billing.net.query import Query
 from billing.net.sums import Ids, Sql, Sums, by_account, ids_of, rows_of, sum_of, summed, sums_from
 from usage.everywhere import INR_REST, SUMS
-from usage.fields import ExactTotal
+from usage.fields import COST_PLACES, ExactTotal
 from usage.models import RollupUnit
 from usage.price_book import PriceBook
 
@@ -45,6 +46,15 @@ class AccountRow:
     @property
     def margin(self) -> int | None:
         return None if self.charge is None else self.charge - self.sums.cost
+
+    @property
+    def cost(self) -> Decimal:
+        return Decimal(self.sums.cost).scaleb(-COST_PLACES)
+
+    @property
+    def charge_usd(self) -> Decimal:
+        """Where it is known."""
+        return Decimal(self.charge or 0).scaleb(-COST_PLACES)
 
 
 # A change of plan that is due holds, whether or not the job has moved it. The e-mail is the person's, or

@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 from accounts.authentication import caller_of
 from accounts.errors import DomainError, Invalid
 from accounts.keys import Caller
+from accounts.staff_door import may_use_admin
 from billing.net import accounts, files, report, schema
 from billing.net.accounts import AccountRow
 from billing.net.query import Query, parse
@@ -36,7 +37,7 @@ class MaySeeNet(BasePermission):
         if not isinstance(caller, Caller):
             raise DomainError("not_authenticated", "Send an API key: Authorization: Bearer tg_live_…", 401)
         if caller.user is not None:
-            if not (caller.user.is_staff and caller.user.has_perm(PERMISSION)):
+            if not (may_use_admin(request._request) and caller.user.has_perm(PERMISSION)):
                 raise DomainError("missing_scope", "This report is for staff who may see it.", 403)
         elif SCOPE not in caller.scopes:
             raise DomainError("missing_scope", f"This key does not have the scope {SCOPE}.", 403)

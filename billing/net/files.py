@@ -8,11 +8,12 @@ from decimal import Decimal
 
 from django.http import HttpResponseBase, StreamingHttpResponse
 
+from accounts import spreadsheet
+from accounts.cells import unevaluated
 from billing.net import accounts, columns, report
 from billing.net.columns import Column, Value
 from billing.net.query import Query, today
 from billing.net.sums import ids_of
-from usage import exports, spreadsheet
 from usage import price_book as price_books
 from usage.representation import instant_text
 
@@ -67,7 +68,7 @@ def as_csv(table: Table) -> Iterator[bytes]:
 
 def _csv_cell(column: Column, value: Value) -> object:
     if isinstance(value, str):
-        return exports.unevaluated(value)
+        return unevaluated(value)
     return _plain(value)
 
 
@@ -94,7 +95,7 @@ def as_xlsx(table: Table) -> Iterator[bytes]:
 
 def _sheet_cell(value: Value) -> spreadsheet.Cell:
     if isinstance(value, str):
-        return exports.unevaluated(value)
+        return unevaluated(value)
     if isinstance(value, int):
         return value
     return str(_plain(value))

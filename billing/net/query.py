@@ -1,6 +1,6 @@
 """What a reader asks of the net billing report: a range of local days, filters and an order."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from urllib.parse import urlencode
@@ -125,11 +125,12 @@ def today() -> date:
     return timezone.now().date()
 
 
-def parse(params: Mapping[str, str], default: str = "all") -> Query:
+def parse(params: Mapping[str, str], default: str = "all", plans: Sequence[str] | None = None) -> Query:
     """Query parameters → what is asked for.
 
     Args:
         default: the preset that holds where neither `from`, `to` nor `range` is given.
+        plans: the codes of all plans, where the caller has them.
 
     Raises:
         Invalid: a parameter cannot be read, or names nothing that there is.
@@ -150,7 +151,7 @@ def parse(params: Mapping[str, str], default: str = "all") -> Query:
         end=end,
         range=name,
         search=_text(params, "search").strip(),
-        plan=_plan(params),
+        plan=_plan(params, plans),
         **{field: _text(params, field) for field in ("operation", "model", "provider", "campaign")},
         status=parameters.choice(params, "status", STATUSES, None) or "",
         sort=sort,
@@ -202,9 +203,11 @@ def _text(params: Mapping[str, str], name: str) -> str:
     return text
 
 
-def _plan(params: Mapping[str, str]) -> str:
+def _plan(params: Mapping[str, str], plans: Sequence[str] | None) -> str:
     code = _text(params, "plan")
-    if code and not Plan.objects.filter(code=code).exists():
-        known: Iterable[str] = Plan.objects.values_list("code", flat=True)
+    if not code:
+        return ""
+    known = list(Plan.objects.values_list("code", flat=True)) if plans is None else plans
+    if code not in known:
         raise Invalid("plan", f"There is no plan {code!r}. Known plans: {', '.join(known)}.", "unknown_plan")
     return code

@@ -8,9 +8,23 @@ from decimal import Decimal
 from billing import standing
 from billing.net import accounts
 from billing.net.query import Query, today
-from billing.net.sums import Ids, Sql, Sums, as_day, by_account, by_day, ids_of, rows_of, summed, sums_from
+from billing.net.sums import (
+    Ids,
+    Sql,
+    Sums,
+    as_day,
+    by_account,
+    by_day,
+    cells_of_campaigns,
+    ids_of,
+    rows_of,
+    sum_of,
+    summed,
+    sums_from,
+)
 from usage import everywhere
 from usage import price_book as price_books
+from usage.everywhere import CELL_KEY
 from usage.fields import divide_half_even
 from usage.models import DayTotal, Model, Status
 from usage.price_book import PriceBook
@@ -84,50 +98,76 @@ def bring_up_to_date() -> bool:
 
 def summary(query: Query, ids: Ids | None = None) -> Summary:
     """The whole of what a query asks for."""
-    ids = ids or ids_of(query)
-    only = accounts.ids_matching(query)
-    by_status = _by_status(query, ids, only)
-    whole = Sums()
-    for sums in by_status.values():
-        whole.add(sums)
-    charge: int | None = None
-    by_agreement = 0
-    if not query.is_by_usage:
-        charge, by_agreement = _charge(query, only)
-    return Summary(
-        users=accounts.count(query),
-        active=_active(query, ids, only),
-        sums=whole,
-        errors=by_status.get(Status.ERROR, Sums()).records,
-        charge=charge,
-        by_agreement=by_agreement,
-    )
+    return summaries([query], ids or ids_of(query))[0]
 
 
-def _by_status(query: Query, ids: Ids, only: Sql | None) -> dict[int, Sums]:
-    if only is None:
-        rows = by_day(query, ids, ("status",))
-    else:
-        rows = by_account(query, ids, ("status",), only)
-    return {status: sums_from(values) for status, *values in rows_of(summed(rows, ("status",)))}
+def summaries(queries: Sequence[Query], ids: Ids) -> list[Summary]:
+    """The same of several ranges that ask for the same otherwise, in two statements."""
+    only = accounts.ids_matching(queries[0])
+    by_status = _by_status(queries, ids, only)
+    found = []
+    for n, (query, row) in enumerate(zip(queries, _of_accounts(queries, ids, only), strict=True)):
+        whole = Sums()
+        for sums in by_status[n].values():
+            whole.add(sums)
+        users, active, charge, by_agreement = row
+        found.append(
+            Summary(
+                users=users,
+                active=active,
+                sums=whole,
+                errors=by_status[n].get(Status.ERROR, Sums()).records,
+                charge=None if query.is_by_usage else charge,
+                by_agreement=0 if query.is_by_usage else by_agreement,
+            )
+        )
+    return found
 
 
-def _charge(query: Query, only: Sql | None) -> tuple[int, int]:
-    """The known charges, and how many accounts have a fee by agreement."""
-    found = Sql("SELECT amount, by_agreement FROM (", []) + accounts.charged(query) + Sql(") charged", [])
-    if only is not None:
-        found += Sql(" WHERE account_id IN (", []) + only + Sql(")", [])
-    rows = rows_of(found)
-    return sum(int(amount or 0) for amount, _ in rows), sum(1 for _, agreed in rows if agreed)
+def _each(parts: Sequence[Sql]) -> Sql:
+    """Rows of several statements, each with its number in front."""
+    whole = Sql("", [])
+    for n, part in enumerate(parts):
+        head = f"{' UNION ALL ' if n else ''}SELECT {n} AS which, part_{n}.* FROM ("
+        whole += Sql(head, []) + part + Sql(f") AS part_{n}", [])
+    return whole
 
 
-def _active(query: Query, ids: Ids, only: Sql | None) -> int:
-    """How many of the accounts used anything."""
-    used = summed(by_account(query, ids, (), only), ("account_id",))
-    ((found,),) = rows_of(
-        Sql("SELECT COUNT(*) FROM (", []) + used + Sql(") used WHERE records > 0 OR cost <> 0", [])
-    )
-    return int(found)
+def _by_status(queries: Sequence[Query], ids: Ids, only: Sql | None) -> list[dict[int, Sums]]:
+    columns = ("status",)
+    parts = [
+        summed(
+            by_day(query, ids, columns) if only is None else by_account(query, ids, columns, only), columns
+        )
+        for query in queries
+    ]
+    found: list[dict[int, Sums]] = [{} for _ in queries]
+    for which, status, *values in rows_of(_each(parts)):
+        found[which][status] = sums_from(values)
+    return found
+
+
+def _of_accounts(queries: Sequence[Query], ids: Ids, only: Sql | None) -> list[tuple[int, int, int, int]]:
+    """Of each range: the accounts, those that used anything, the known charges, and fees by agreement."""
+    parts = []
+    for query in queries:
+        used = summed(by_account(query, ids, (), only), ("account_id",))
+        active = Sql("SELECT COUNT(*) FROM (", []) + used + Sql(") used WHERE records > 0 OR cost <> 0", [])
+        charged = accounts.charged(query)
+        if only is not None:
+            charged = _only(charged, only)
+        sums = Sql(f"SELECT {sum_of('amount')} FROM (", []) + charged + Sql(") charged", [])
+        agreed = Sql("SELECT COUNT(*) FROM (", []) + charged + Sql(") charged WHERE by_agreement = 1", [])
+        part = Sql("SELECT (SELECT COUNT(*) ", []) + accounts.matching(query) + Sql(") AS users, (", [])
+        part += active + Sql(") AS active, (", []) + sums + Sql(") AS charge, (", [])
+        parts.append(part + agreed + Sql(") AS by_agreement", []))
+    rows = sorted(rows_of(_each(parts)))
+    return [(int(n), int(active), int(charge or 0), int(agreed)) for _, n, active, charge, agreed in rows]
+
+
+def _only(rows: Sql, accounts_asked_for: Sql) -> Sql:
+    text = Sql("SELECT * FROM (", []) + rows + Sql(") every WHERE account_id IN (", [])
+    return text + accounts_asked_for + Sql(")", [])
 
 
 def models(query: Query, ids: Ids | None = None, book: PriceBook | None = None) -> list[ModelRow]:
@@ -137,15 +177,16 @@ def models(query: Query, ids: Ids | None = None, book: PriceBook | None = None) 
     only = accounts.ids_matching(query)
     columns = ("operation_id", "model_id", "status")
     source = by_day(query, ids, columns) if only is None else by_account(query, ids, columns, only)
-    rows = rows_of(summed(source, columns))
-    named = {m.pk: m for m in Model.objects.filter(pk__in={model_id for _, model_id, *_ in rows if model_id})}
+    rows = rows_of(
+        Sql("SELECT COALESCE(m.name, ''), COALESCE(m.provider, ''), used.* FROM (", [])
+        + summed(source, columns)
+        + Sql(") used LEFT JOIN usage_model m ON m.id = used.model_id", [])
+    )
     found: dict[tuple[str, int], ModelRow] = {}
-    for operation_id, model_id, status, *values in rows:
+    for name, provider, operation_id, _, status, *values in rows:
         sums = sums_from(values)
         if not any((sums.records, sums.cost, sums.tokens, sums.images, sums.unpriced)):
             continue  # refusals alone, or what was taken back whole
-        model = named.get(model_id)
-        name, provider = (model.name, model.provider) if model else ("", "")
         operation = book.operation(operation_id)
         row = found.setdefault((name, operation_id), ModelRow(name, operation.slug, operation.name, []))
         row.sums.add(sums)
@@ -183,8 +224,15 @@ def over_time(query: Query, by: str = "", ids: Ids | None = None) -> dict[tuple[
     if only is not None and is_by_month(query) and ids.campaigns is None:
         return _by_months(query, column, ids, only)
     columns = ("local_day", *([column] if column else []))
+    if ids.campaigns is not None and only is None:  # they have been read already
+        rows: list[tuple] = [
+            (key[0], *([key[CELL_KEY.index(column)]] if column else []), *values)
+            for key, values in cells_of_campaigns(query, ids).items()
+        ]
+    else:
+        rows = rows_of(summed(by_day(query, ids, columns, only), columns))
     found: dict[tuple[date, int], Sums] = {}
-    for day, *values in rows_of(summed(by_day(query, ids, columns, only), columns)):
+    for day, *values in rows:
         group = values.pop(0) if column else 0
         bucket = as_day(day).replace(day=1) if is_by_month(query) else as_day(day)
         found.setdefault((bucket, group), Sums()).add(sums_from(values))
@@ -194,17 +242,18 @@ def over_time(query: Query, by: str = "", ids: Ids | None = None) -> dict[tuple[
 def _by_months(query: Query, column: str, ids: Ids, only: Sql) -> dict[tuple[date, int], Sums]:
     """Month by month, where the days of some accounts alone would be too many."""
     start, end = bounds(query)
-    found: dict[tuple[date, int], Sums] = {}
+    columns = (column,) if column else ()
+    months: list[tuple[date, Sql]] = []
     at = start
     while at < end:
         following = min(end, (at.replace(day=1) + timedelta(days=32)).replace(day=1))
         month = replace(query, range="", start=at, end=query.end if following >= end else following)
-        columns = (column,) if column else ()
-        for row in rows_of(summed(by_account(month, ids, columns, only), columns)):
-            values = list(row)
-            group = values.pop(0) if column else 0
-            found.setdefault((at.replace(day=1), group), Sums()).add(sums_from(values))
+        months.append((at.replace(day=1), summed(by_account(month, ids, columns, only), columns)))
         at = following
+    found: dict[tuple[date, int], Sums] = {}
+    for which, *values in rows_of(_each([part for _, part in months])) if months else ():
+        group = values.pop(0) if column else 0
+        found.setdefault((months[which][0], group), Sums()).add(sums_from(values))
     return found
 
 

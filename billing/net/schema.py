@@ -5,17 +5,17 @@ from typing import Any
 from drf_spectacular.types import OpenApiTypes
 from rest_framework import serializers as s
 
+from accounts.spreadsheet import CONTENT_TYPE as XLSX
 from billing.net.query import RANGES, SORTS, STATUSES
 from billing.schema import Charge
 from usage.schema import PAGE_SIZE, Money, problems, query
-from usage.spreadsheet import CONTENT_TYPE as XLSX
 
 
 class NetSummary(s.Serializer):
     users = s.IntegerField(help_text="Accounts, idle ones too.")
     active = s.IntegerField(help_text="Of them, those that used something.")
     operations = s.IntegerField(help_text="Records of every status.")
-    errors = s.IntegerField()
+    errors = s.IntegerField()  # type: ignore[assignment]
     refused_attempts = s.IntegerField()
     unpriced = s.IntegerField()
     cost = Money()
@@ -56,7 +56,7 @@ class NetModel(s.Serializer):
     operation = s.CharField()
     providers = s.ListField(child=s.CharField())
     count = s.IntegerField()
-    errors = s.IntegerField()
+    errors = s.IntegerField()  # type: ignore[assignment]
     tokens = s.CharField()
     images = s.CharField()
     unpriced = s.IntegerField()

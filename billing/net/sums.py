@@ -5,7 +5,7 @@ asked by campaign, which belongs to one account, comes from the rollups of the a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
@@ -66,13 +66,20 @@ def sums_from(values: Sequence) -> Sums:
     return Sums(*(int(value or 0) for value in values))
 
 
-class Ids(NamedTuple):
-    """The rows that a query's names stand for; None where it asks for none."""
+@dataclass(slots=True)
+class Ids:
+    """The rows that a query's names stand for; None where it asks for none.
 
-    operations: list[int] | None
-    models: list[int] | None
-    status: int | None
-    campaigns: dict[int, int] | None  # id → account
+    `campaigns` are ids with their accounts, `cells` what they used in the days [first, after) of `known`,
+    which is read once however often it is asked for.
+    """
+
+    operations: list[int] | None = None
+    models: list[int] | None = None
+    status: int | None = None
+    campaigns: dict[int, int] | None = None
+    known: tuple[date | None, date | None] | None = None
+    cells: Cells = field(default_factory=dict)
 
 
 def ids_of(query: Query) -> Ids:
@@ -202,8 +209,8 @@ def _listed(cells: Cells, columns: Sequence[str], accounts: Sql | None) -> Sql:
         found.setdefault((account_id, *kept), Sums()).add(sums_from(values))
     names = ("account_id", *(name for name in columns if name != "account_id"))
     rows = []
-    for (account_id, *kept), sums in found.items():
-        others = [value for name, value in zip(columns, kept, strict=True) if name != "account_id"]
+    for (account_id, *rest), sums in found.items():
+        others = [value for name, value in zip(columns, rest, strict=True) if name != "account_id"]
         rows.append(_literal([account_id, *others, *(getattr(sums, name) for name in SUMS)]))
     rows = rows or [_literal([0, *[None] * (len(names) - 1), *[0] * len(SUMS)])]
     listed = f"WITH listed ({', '.join((*names, *SUMS))}) AS (VALUES {', '.join(rows)})"
@@ -225,7 +232,22 @@ def _literal(values: Sequence[Any]) -> str:
 
 def cells_of_campaigns(query: Query, ids: Ids) -> Cells:
     """What the accounts' campaigns of one name used, by the key of usage.everywhere's totals."""
-    campaigns = ids.campaigns or {}
+    if ids.known is None or not _covers(ids.known, query):
+        remember_campaigns(query, ids)
+    return {
+        key: values
+        for key, values in ids.cells.items()
+        if (query.start is None or key[0] >= query.start) and (query.end is None or key[0] < query.end)
+    }
+
+
+def remember_campaigns(query: Query, ids: Ids, before: Query | None = None) -> None:
+    """Read what campaigns used in a range, and in the one before, where campaigns are asked for."""
+    campaigns = ids.campaigns
+    if campaigns is None:
+        return
+    first = before.start if before is not None else query.start
+    query = replace(query, start=first)
     only = Q(account_id__in=set(campaigns.values()), campaign_id__in=list(campaigns))
     if query.start is not None:
         only &= Q(local_day__gte=query.start)
@@ -237,7 +259,14 @@ def cells_of_campaigns(query: Query, ids: Ids) -> Cells:
         only &= Q(model_id__in=ids.models)
     if ids.status is not None:
         only &= Q(status=ids.status)
-    return everywhere.cells_where(only, price_books.current())
+    ids.cells = everywhere.cells_where(only, price_books.remembered()) if campaigns else {}
+    ids.known = (query.start, query.end)
+
+
+def _covers(known: tuple[date | None, date | None], query: Query) -> bool:
+    first, after = known
+    begins = first is None or (query.start is not None and query.start >= first)
+    return begins and (after is None or (query.end is not None and query.end <= after))
 
 
 def rows_of(sql: Sql) -> list[tuple]:

@@ -2,7 +2,7 @@
 
 import logging
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from accounts.models import Account
@@ -59,6 +59,6 @@ def settle_one(finding_id: int, by: str) -> bool:
     return bool(still_open.update(open_as=None, settled_at=timezone.now(), settled_by=by))
 
 
-def open_ones() -> int:
-    """How many wait for somebody; no more are counted than anybody would read."""
-    return StripeFinding.objects.filter(settled_at=None)[:1_000].count()
+def open_ones() -> QuerySet:
+    """Those that wait for somebody."""
+    return StripeFinding.objects.filter(settled_at=None)

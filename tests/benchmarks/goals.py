@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tests.benchmarks import console as n
 from tests.benchmarks import contestants as c
 from tests.benchmarks import guarded as g
 from tests.benchmarks import reading as r
@@ -68,6 +69,10 @@ GOALS = (
     Goal(11, r.CurrentOfMany, r.CurrentOfFew, 1.3, 1.1, time=True),
     Goal(11, r.CurrentOfMany, r.CurrentOfFew, cpu=True),
     Goal(11, r.PollOfMany, r.PollOfFew, time=True),
+    Goal(12, n.NetOfMany, n.RawAggregate, 50, 100),
+    Goal(12, n.NetOfMany, n.NetOfFew, 1.3, 1.1, time=True),
+    Goal(12, n.ApiOfMany, n.ApiOfFew, 1.3, 1.1, time=True),
+    Goal(12, n.HomeOfMany, n.HomeOfFew, 1.3, 1.1, time=True),
     Goal(14, w.Webhook, w.EmptyView, 2.0, 1.5, time=True),
     Goal(14, w.Webhook, w.EmptyView, cpu=True),
 )
@@ -92,6 +97,13 @@ THOUSANDS: dict[type[c.Contestant], float] = {
     r.CurrentOfFew: 0.096,
     r.PollOfMany: 0.16,
     r.PollOfFew: 0.16,
+    n.NetOfMany: 0.016,
+    n.NetOfFew: 0.016,
+    n.ApiOfMany: 0.016,
+    n.ApiOfFew: 0.016,
+    n.HomeOfMany: 0.016,
+    n.HomeOfFew: 0.016,
+    n.RawAggregate: 0.008,
     w.Webhook: 1.2,
     w.EmptyView: 1.2,
 }

@@ -3,6 +3,7 @@
 python -m tests.benchmarks.inside cast            tables, catalogue, accounts and keys; prints them
 python -m tests.benchmarks.inside limit ID N      account ID may make N calls of the API
 python -m tests.benchmarks.inside reader N        an account whose owner is signed in, for N records
+python -m tests.benchmarks.inside console N A M   N records of A accounts in M months; a session of staff
 python -m tests.benchmarks.inside audit [ID …]    every total against the ledger, without these accounts
 """
 
@@ -11,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 APPS = 4  # client apps, each with an account and a key of its own
 LIMITED = 12  # accounts with a limit that clients race for, one for each race
@@ -46,9 +48,6 @@ def made(name: str, calls: int | None) -> tuple[int, str]:
 
 def reader(records: int) -> dict[str, object]:
     """A business account with three members and a key, and its owner's browser session."""
-    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-    from django.contrib.sessions.backends.db import SessionStore
-
     from accounts import keys
     from accounts.authentication import CURRENT_ACCOUNT
     from accounts.lifecycle import open_business_account
@@ -58,18 +57,43 @@ def reader(records: int) -> dict[str, object]:
     account = open_business_account(f"Reader of {records}", owner=users[0], time_zone="UTC")
     for user in users[1:]:
         Member.objects.create(account=account, user=user)
-    session = SessionStore()
-    session[SESSION_KEY] = str(users[0].pk)
-    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-    session[HASH_SESSION_KEY] = users[0].get_session_auth_hash()
-    session[CURRENT_ACCOUNT] = account.pk
-    session.save()
+    session = signed_in(users[0], **{CURRENT_ACCOUNT: account.pk})
     return {
         "account": account.pk,
         "users": [user.pk for user in users],
         "token": keys.make_key(account, name="reader")[1],
-        "session": session.session_key,
+        "session": session,
     }
+
+
+def signed_in(user: Any, **entries: object) -> str:
+    """The key of a browser session of a user."""
+    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+    from django.contrib.sessions.backends.db import SessionStore
+
+    session = SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.update(entries)
+    session.save()
+    return str(session.session_key)
+
+
+def console(records: int, accounts: int, months: int) -> str:
+    """Made-up usage of many accounts, and a session of staff who read of it."""
+    from django.core.management import call_command
+    from django.db import connection
+
+    from accounts.models import User
+
+    call_command("fill_demo", records=records, accounts=accounts, months=months, stdout=io.StringIO())
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names():
+            if table.startswith(("usage_", "billing_", "accounts_")):
+                cursor.execute(f"ANALYZE TABLE {table}")
+                cursor.fetchall()
+    return signed_in(User.objects.create_superuser("console@example.com"))
 
 
 def limit(account_id: int, calls: int) -> None:
@@ -117,6 +141,8 @@ def main(command: str, *arguments: str) -> None:
         answer = cast()
     elif command == "limit":
         limit(*numbers)
+    elif command == "console":
+        answer = console(*numbers)
     elif command == "reader":
         answer = reader(*numbers)
     else:

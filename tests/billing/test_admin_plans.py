@@ -7,11 +7,13 @@ from django.test import Client
 
 from accounts.models import Account, User
 from billing.models import Plan, PlanLimit
+from tests.reasons import GivesReasons
 from usage.models import Meter
 
 
 @pytest.fixture
-def admin(staff: User, client: Client) -> Client:
+def admin(staff: User) -> Client:
+    client = GivesReasons()
     client.force_login(staff)
     return client
 

@@ -11,6 +11,7 @@ from accounts.lifecycle import open_business_account
 from accounts.models import Account, AuditEntry, User
 from billing import jobs, moves, plans
 from billing.models import Plan, PlanChange, PlanLimit, Subscription
+from tests.reasons import GivesReasons
 from usage import worker
 from usage.models import Job, Meter, Quota, Terms
 
@@ -18,7 +19,8 @@ IMAGES = "image_generations"
 
 
 @pytest.fixture
-def admin(staff: User, client: Client) -> Client:
+def admin(staff: User) -> Client:
+    client = GivesReasons()
     client.force_login(staff)
     return client
 
@@ -44,6 +46,7 @@ def form_of(plan: Plan, **changes: object) -> dict[str, object]:
         **{name: getattr(plan, name) for name in ("name", "description", "price", "interval", "rank")},
         "limits-TOTAL_FORMS": len(rows),
         "limits-INITIAL_FORMS": len(rows),
+        "confirmed": "",
         **{name: "on" for name in ("is_default", "alerts") if getattr(plan, name)},
     }
     for n, row in enumerate(rows):
@@ -151,7 +154,8 @@ def test_a_limit_added_changed_and_deleted_on_its_own_pages_is_followed(
     admin: Client, free_acme: Account
 ) -> None:
     meter = Meter.objects.get(slug="voice_minutes")
-    row = {"plan": plan("free").pk, "meter": meter.pk, "limit": "30", "enforcement": "hard", "window": "day"}
+    named = {"plan": plan("free").pk, "meter": meter.pk, "confirmed": ""}
+    row = {**named, "limit": "30", "enforcement": "hard", "window": "day"}
     admin.post("/admin/billing/planlimit/add/", row)
     worker.drain()
     added = in_force(free_acme, "voice_minutes")

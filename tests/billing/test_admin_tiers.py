@@ -7,10 +7,12 @@ from django.test import Client
 
 from accounts.models import User
 from billing.models import OverageTier, Plan, PlanLimit
+from tests.reasons import GivesReasons
 
 
 @pytest.fixture
-def admin(staff: User, client: Client) -> Client:
+def admin(staff: User) -> Client:
+    client = GivesReasons()
     client.force_login(staff)
     return client
 

@@ -215,7 +215,7 @@ class TestFiles:
     def test_a_workbook_holds_the_same(self, used: list[Account], service_api: Api) -> None:
         rows = table_of(service_api.get("billing/net/", format="csv"))
         answer = service_api.get("billing/net/", format="xlsx")
-        sheet = load_workbook(io.BytesIO(b"".join(answer.streaming_content))).active
+        sheet: Any = load_workbook(io.BytesIO(b"".join(answer.streaming_content))).active
         head, *found = [[cell.value for cell in row] for row in sheet.rows]
 
         assert head == list(rows[0])

@@ -89,7 +89,7 @@ def adjustments() -> list[Record]:
     return list(Record.objects.filter(counts=0).order_by("id"))
 
 
-def sums() -> tuple[int, int, Decimal, Decimal]:
+def sums() -> tuple[Any, ...]:
     """Records, unpriced records, cost and unpriced quantity of everything."""
     rollups, units = list(Rollup.objects.all()), list(RollupUnit.objects.all())
     return (
@@ -444,10 +444,11 @@ def apply_to_all(units: list[str]) -> None:
             apply(Subject(operation_id, model_id, what.pk))
 
 
-def totals(account: Account) -> list[dict]:
+def totals(account: Account) -> list[dict[str, Any]]:
     """Every total of an account, whatever key it stands under; rows of nothing say nothing."""
-    found = []
-    for table in (Rollup, RollupUnit):
+    found: list[dict[str, Any]] = []
+    tables: tuple[Any, ...] = (Rollup, RollupUnit)
+    for table in tables:
         for row in table.objects.filter(account_id=account.pk).values():
             row.pop("account_id")
             row.pop("campaign_id")

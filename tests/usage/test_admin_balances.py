@@ -177,21 +177,24 @@ def test_an_accounts_page_shows_its_quotas_plan_and_last_refusals(
     admin: Client, acme: Account, used: Balance
 ) -> None:
     refuse(acme, "message_sent", 3)
-    page = admin.get(f"/admin/accounts/account/{acme.pk}/change/").content.decode()
+    address = f"/admin/accounts/account/{acme.pk}/change/"
+    page = admin.get(address).content.decode()
     assert "Demo Plan - Unlimited Access" in page
-    assert "3 of 2 messages" in page
-    assert "override" in page
-    assert "message_sent, 3 times" in page
+    limited = admin.get(f"{address}?part=limits").content.decode()
+    assert "3 of 2 messages" in limited
+    assert "override" in limited
+    assert "message_sent, 3 times" in admin.get(f"{address}?part=records").content.decode()
     for place in ("quota/?account__id__exact", "balance/?account__id__exact", "refusal/?account_id__exact"):
         assert f"/admin/usage/{place}={acme.pk}" in page
-    assert f"/admin/usage/quota/add/?account={acme.pk}" in page
+    assert f"/admin/usage/quota/add/?account={acme.pk}" in limited
 
 
 def test_an_accounts_page_shows_only_what_one_may_see(acme: Account, used: Balance, client: Client) -> None:
     clerk = User.objects.create_user("clerk@example.com", "correct horse", is_staff=True)
     clerk.user_permissions.add(Permission.objects.get(codename="view_account"))
     client.force_login(clerk)
-    page = client.get(f"/admin/accounts/account/{acme.pk}/change/").content.decode()
-    assert "Acme" in page
-    for hidden in ("tg-bar", "Last refusals", "Demo Plan", "/admin/usage/quota/"):
-        assert hidden not in page
+    for part in ("overview", "limits", "records", "billing"):
+        page = client.get(f"/admin/accounts/account/{acme.pk}/change/?part={part}").content.decode()
+        assert "Acme" in page
+        for hidden in ("tg-bar", "Last refusals", "Demo Plan", "/admin/usage/quota/"):
+            assert hidden not in page

@@ -5,6 +5,7 @@ from django.test import Client
 
 from accounts.keys import Caller
 from accounts.models import SCOPES, Account, User
+from tests.reasons import GivesReasons
 from usage import price_book
 from usage.events import Event
 from usage.ingestion import record_events
@@ -14,7 +15,8 @@ SERVICE = Caller(None, frozenset(SCOPES))
 
 
 @pytest.fixture
-def admin(staff: User, client: Client) -> Client:
+def admin(staff: User) -> Client:
+    client = GivesReasons()
     client.force_login(staff)
     return client
 

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import Account, User
+from tests.reasons import GivesReasons
 from usage.models import Meter, Unit
 from usage.quotas import limits
 
@@ -13,7 +14,8 @@ ADD = "/admin/usage/meter/add/"
 
 
 @pytest.fixture
-def admin(staff: User, client: Client) -> Client:
+def admin(staff: User) -> Client:
+    client = GivesReasons()
     client.force_login(staff)
     return client
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.keys import Caller
 from accounts.models import SCOPES, Account, AuditEntry, User
+from tests.reasons import GivesReasons
 from usage import price_book
 from usage.events import Event
 from usage.ingestion import record_events
@@ -22,7 +23,8 @@ ADD_EXCHANGE = "/admin/usage/exchangerate/add/"
 
 
 @pytest.fixture
-def admin(staff: User, client: Client) -> Client:
+def admin(staff: User) -> Client:
+    client = GivesReasons()
     client.force_login(staff)
     return client
 
@@ -35,6 +37,7 @@ def price_of(*rates: tuple[str, str, str], **config: str) -> dict[str, object]:
         "effective_from_1": "00:00",
         "rates-TOTAL_FORMS": str(len(rates)),
         "rates-INITIAL_FORMS": "0",
+        "confirmed": "",
         **config,
     }
     for n, (unit, price, per) in enumerate(rates):
@@ -172,7 +175,7 @@ def test_a_rate_is_added_for_a_unit_that_the_price_leaves_out(admin: Client):
     admin.post(ADD, price_of(("requests", "1", "1")))
     config = PricingConfig.objects.get(model="gpt-9")
     tokens = Unit.objects.get(slug="input_tokens")
-    fields = {"config": config.pk, "unit": tokens.pk, "price": "0.00000000025", "per": "1"}
+    fields = {"config": config.pk, "unit": tokens.pk, "price": "0.00000000025", "per": "1", "confirmed": ""}
     assert "Use a larger" in refusal(admin, fields, "/admin/usage/rate/add/")
     admin.post("/admin/usage/rate/add/", {**fields, "price": "0.25", "per": "1000000"})
     assert config.rates.count() == 2
@@ -195,7 +198,9 @@ def test_nothing_of_the_price_list_is_changed_or_deleted(admin: Client, model: A
 
 
 def test_an_exchange_rate_is_added_from_a_day_on(admin: Client):
-    answer = admin.post(ADD_EXCHANGE, {"quote": "INR", "rate": "84.125", "effective_from": "2026-03-01"})
+    answer = admin.post(
+        ADD_EXCHANGE, {"quote": "INR", "rate": "84.125", "effective_from": "2026-03-01", "confirmed": ""}
+    )
     assert answer.status_code == 302
     assert ExchangeRate.objects.get(effective_from="2026-03-01").rate == Decimal("84.125")
     page = admin.get("/admin/usage/exchangerate/").content.decode()

@@ -144,7 +144,7 @@ def test_applied_it_costs_what_the_preview_said(admin: Client, use: Callable, st
     asked = LatePricing.objects.get()
     assert answer.url == f"{QUEUE}{asked.pk}/change/"
     assert (asked.records, asked.quantity, asked.cost) == (seen.records, seen.quantity, seen.cost.scaled)
-    assert sum(one.cost for one in adjustments()) == seen.cost.usd
+    assert sum(one.cost or 0 for one in adjustments()) == seen.cost.usd
     config = PricingConfig.objects.get(operation="dream")
     assert (config.provider, config.model, config.variant) == ("p", "m", "")
     assert (config.effective_from, config.source) == (
@@ -163,7 +163,7 @@ def test_who_did_what_and_why_is_in_the_audit_trail(admin: Client, use: Callable
     look_and_apply(admin, page(), TYPED)
     work()
 
-    told = {row.action: row for row in AuditEntry.objects.filter(reason="agreed with them")}
+    told: dict[str, Any] = {row.action: row for row in AuditEntry.objects.filter(reason="agreed with them")}
 
     assert set(told) == {"price.added", "unpriced_usage.pricing_asked", "unpriced_usage.priced"}
     assert {row.actor for row in told.values()} == {staff.email}

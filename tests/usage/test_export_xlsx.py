@@ -12,9 +12,10 @@ import pytest
 from openpyxl import load_workbook
 from openpyxl.utils.escape import unescape
 
+from accounts import spreadsheet
 from accounts.models import Account, User
 from tests.conftest import Api
-from usage import exports, spreadsheet
+from usage import exports
 from usage import price_book as price_books
 from usage.fields import COST_PLACES, cost_text
 from usage.models import Record

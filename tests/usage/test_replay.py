@@ -163,5 +163,5 @@ def test_the_admin_shows_the_exact_totals_of_the_trace(
 
     page = client.get(f"/admin/accounts/account/{acme.pk}/change/").content.decode()
 
-    for figure in ("19,366", "22,361,870", "4,088,665", "9.6791325 USD", "808.20756375 INR"):
+    for figure in ("19,366", "9.6791325 USD", "₹808.21"):
         assert figure in page, figure

@@ -9,14 +9,13 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.html import format_html_join
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from accounts.admin.acts import Act, Deed, asked_first, known_id, object_or_404
 from accounts.admin.base import ViewOnly
-from accounts.admin.display import NONE, badge, code, linked, moment_column
+from accounts.admin.display import NONE, badge, code, joined, linked, moment_column, number
 from accounts.admin.fields import OptionalReasonForm
 from accounts.errors import Invalid
 from usage.admin.around import OfAnAccount
@@ -47,6 +46,19 @@ def facts_of_one(alert: Alert) -> Facts:
 class AlertAdmin(ViewOnly, Scopes):
     list_display = ("what", "account_link", "scope_shown", "standing", "noticed", "resets", "its_messages")
     list_display_links = ("what",)
+    file_columns = (
+        *(
+            "about",
+            "threshold_exact",
+            "threshold_unit",
+            "account_link",
+            "scope_shown",
+            "used_exact",
+            "whole_exact",
+            "unit",
+        ),
+        *("noticed", "resets", "its_messages"),
+    )
     list_filter = (*OfAnAccount.list_filter, ("meter", RelatedDropdownFilter))
     empty_text = "An alert is written when an account's usage reaches a threshold."
     fieldsets = (
@@ -63,6 +75,30 @@ class AlertAdmin(ViewOnly, Scopes):
         facts = facts_of_one(alert)
         subject = "cost" if alert.meter is None else alert.meter.slug
         return f"{subject} at {facts.threshold}"
+
+    @display(description="of")
+    def about(self, alert: Alert) -> str:
+        return "cost" if alert.meter is None else alert.meter.slug
+
+    @display(description="threshold")
+    def threshold_exact(self, alert: Alert) -> Any:
+        return alert.threshold if alert.meter else facts_of_one(alert).decimal(alert.threshold)
+
+    @display(description="threshold in")
+    def threshold_unit(self, alert: Alert) -> str:
+        return "%" if alert.meter else "USD"
+
+    @display(description="used")
+    def used_exact(self, alert: Alert) -> str:
+        return number(facts_of_one(alert).decimal(alert.used))
+
+    @display(description="of limit or included")
+    def whole_exact(self, alert: Alert) -> str:
+        return number(None if alert.whole is None else facts_of_one(alert).decimal(alert.whole))
+
+    @display(description="unit")
+    def unit(self, alert: Alert) -> str:
+        return facts_of_one(alert).unit
 
     @display(description="used")
     def standing(self, alert: Alert) -> str:
@@ -93,8 +129,7 @@ class AlertAdmin(ViewOnly, Scopes):
 
 
 def badges(rows: Iterable[AlertDelivery]) -> Any:
-    shown = [(badge(f"{row.channel} {state_of(row).label}", TONES[state_of(row)]),) for row in rows]
-    return format_html_join(" ", "{}", shown) or NONE
+    return joined([badge(f"{row.channel} {state_of(row).label}", TONES[state_of(row)]) for row in rows])
 
 
 def state_of(row: AlertDelivery) -> AlertDelivery.State:

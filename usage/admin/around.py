@@ -16,7 +16,7 @@ from unfold.decorators import action, display
 from accounts import audit
 from accounts.admin.acts import Act, act_page, known_id, object_or_404
 from accounts.admin.base import TollgateAdmin, ViewOnly
-from accounts.admin.display import code, linked, moment_column, page_of
+from accounts.admin.display import Shown, code, linked, moment_column, page_of, shortened
 from accounts.admin.fields import OptionalReasonForm
 from accounts.admin.paging import CappedList
 from usage import campaigns
@@ -74,6 +74,7 @@ class SessionAdmin(OfAnAccount, ViewOnly, TollgateAdmin):
 
     list_display = ("name", "account_link", "its_records")
     list_display_links = ("name",)
+    file_columns = ("name", "account_link")  # the third is a link alone
     search_fields = ("name",)
     search_help_text = "Whole name, or account"
     empty_text = "A session is made by the first record that names one."
@@ -211,7 +212,7 @@ class RecordDetailAdmin(OfAnAccount, ViewOnly, TollgateAdmin):
 
     @display(description="user agent")
     def agent(self, detail: RecordDetail) -> str:
-        return detail.user_agent if len(detail.user_agent) <= 60 else f"{detail.user_agent[:59]}…"
+        return shortened(detail.user_agent, 60)
 
     @display(description="metadata")
     def metadata_text(self, detail: RecordDetail) -> str:
@@ -242,7 +243,7 @@ class ReversalAdmin(OfAnAccount, ViewOnly, TollgateAdmin):
 
     @display(description="asked for by")
     def asked_by(self, reversal: Reversal) -> str:
-        return linked(reversal.key) if reversal.key else "staff"
+        return Shown.of(linked(reversal.key), reversal.key.prefix) if reversal.key else "staff"
 
     @display(description="reversal")
     def name(self, reversal: Reversal) -> str:

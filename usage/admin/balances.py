@@ -12,7 +12,7 @@ from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 
 from accounts.admin.base import ViewOnly
-from accounts.admin.display import NONE, number
+from accounts.admin.display import NONE, Shown, moment, number
 from usage import formatting
 from usage.admin.around import OfAnAccount
 from usage.admin.bars import bar
@@ -63,6 +63,10 @@ class BalanceAdmin(ViewOnly, Scopes):
         *("used_shown", "held_shown", "limit_shown", "share"),
     )
     list_display_links = ("meter_shown",)
+    file_columns = (
+        *("meter_shown", "account_link", "scope_shown", "begins", "ends"),
+        *("used_shown", "held_shown", "limit_shown", "unit", "share"),
+    )
     list_filter = (*OfAnAccount.list_filter, ("meter", RelatedDropdownFilter), FillFilter, WindowFilter)
     list_fullwidth = True
     empty_text = "A balance is kept from the first usage in a window on, for each quota in force."
@@ -83,13 +87,21 @@ class BalanceAdmin(ViewOnly, Scopes):
         exact = f"{instant_text(start)} to {instant_text(end)}"
         return format_html('<span class="tg-quantity" title="{}">{} to {}</span>', exact, first, after)
 
+    @display(description="window from")
+    def begins(self, balance: Balance) -> str:
+        return moment(balance.window.starts_at)
+
+    @display(description="window to")
+    def ends(self, balance: Balance) -> str:
+        return moment(balance.window.ends_at)
+
     @display(description="used")
     def used_shown(self, balance: Balance) -> str:
         return number(limits.shown(balance.used, balance.meter))
 
     @display(description="held")
     def held_shown(self, balance: Balance) -> str:
-        return number(limits.shown(balance.held, balance.meter)) if balance.held else NONE
+        return number(limits.shown(balance.held, balance.meter)) if balance.held else Shown.of(NONE, 0)
 
     @display(description="limit")
     def limit_shown(self, balance: Balance) -> str:
@@ -103,11 +115,12 @@ class BalanceAdmin(ViewOnly, Scopes):
         percentage = Decimal(100)
         if balance.limit:
             percentage = round_half_even(Decimal(balance.used) * 100 / balance.limit, 2)
-        return format_html(
+        html = format_html(
             '{}<span class="tg-number">{} %</span>',
             bar(balance.used, balance.held, balance.limit),
             f"{percentage.normalize():,f}",
         )
+        return Shown.of(html, f"{percentage.normalize():f} %")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return super().get_queryset(request).prefetch_related("meter", "window")

@@ -1,6 +1,5 @@
 """What can be recorded and limited: operations, units, models and meters."""
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 from django import forms
@@ -14,28 +13,11 @@ from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 from accounts.admin.base import TollgateAdmin, ViewOnly
 from accounts.admin.display import moment_column, number_column
 from accounts.admin.fields import SuggestingInput
+from accounts.admin.reasons import AsksWhy
+from usage.admin.definitions import DEFINITION, METER_STAYS, UNIT_STAYS, is_limited, limits_on
+from usage.admin.files import CatalogueFiles
+from usage.admin.resources import MeterResource, OperationResource, UnitResource
 from usage.models import Meter, Model, Operation, PricingConfig, Quota, Rollup, RollupUnit, Unit
-
-limits_of_a_meter: list[Callable[[Meter], Iterable[str]]] = []
-"""What limits a meter besides quotas, in words; apps above add what they know."""
-
-
-def limits_on(meter: Meter) -> list[str]:
-    """Why a meter's definition stays as it is: balances were counted by it. Empty when nothing limits it."""
-    found = [limit for read in limits_of_a_meter for limit in read(meter)]
-    return ["Quotas of accounts", *found] if Quota.objects.filter(meter=meter).exists() else found
-
-
-# Also the form's own two fields, so that the form has none of them.
-DEFINITION = ("aggregation", "units", "operations", "units_shown", "operations_shown")
-METER_STAYS = (
-    "What this meter counts is fixed: quotas limit it, and their balances were counted by this definition."
-    " Add another meter instead; it counts past usage too."
-)
-UNIT_STAYS = (
-    "Whether this unit is informational is fixed: a meter that is limited counts it, and its balances"
-    " were counted so."
-)
 
 
 class FirstSeenFilter(admin.SimpleListFilter):
@@ -62,7 +44,8 @@ class SlugStays:
 
 
 @admin.register(Operation)
-class OperationAdmin(SlugStays, TollgateAdmin):
+class OperationAdmin(CatalogueFiles, SlugStays, AsksWhy, TollgateAdmin):
+    resource_classes = (OperationResource,)
     list_display = ("slug", "name", "unit", "bytes_a_minute", "first_seen")
     list_filter = (FirstSeenFilter,)
     search_fields = ("slug", "name")
@@ -92,7 +75,8 @@ class OperationAdmin(SlugStays, TollgateAdmin):
 
 
 @admin.register(Unit)
-class UnitAdmin(SlugStays, TollgateAdmin):
+class UnitAdmin(CatalogueFiles, SlugStays, AsksWhy, TollgateAdmin):
+    resource_classes = (UnitResource,)
     list_display = ("slug", "name", "kind", "informational", "first_seen")
     list_filter = (FirstSeenFilter, ("kind", ChoicesDropdownFilter), "informational")
     search_fields = ("slug", "name")
@@ -105,7 +89,7 @@ class UnitAdmin(SlugStays, TollgateAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         fields = super().get_readonly_fields(request, obj)
-        return (*fields, "informational") if obj and _is_limited(obj) else fields
+        return (*fields, "informational") if obj and is_limited(obj) else fields
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
@@ -121,11 +105,6 @@ class UnitAdmin(SlugStays, TollgateAdmin):
             found.append("Usage records that count this unit")
         found += [f"Operation: {row}" for row in Operation.objects.filter(default_unit=unit.slug)]
         return found + [f"Meter: {meter}" for meter in Meter.objects.all() if unit.slug in meter.units]
-
-
-def _is_limited(unit: Unit) -> bool:
-    """Whether a meter counts this unit that something limits."""
-    return any(unit.slug in meter.units and limits_on(meter) for meter in Meter.objects.all())
 
 
 @admin.register(Model)
@@ -188,9 +167,10 @@ class MeterForm(forms.ModelForm):
 
 
 @admin.register(Meter)
-class MeterAdmin(SlugStays, TollgateAdmin):
+class MeterAdmin(CatalogueFiles, SlugStays, AsksWhy, TollgateAdmin):
     """A meter added today counts past usage too: it is a question asked of the totals."""
 
+    resource_classes = (MeterResource,)
     form = MeterForm
     list_display = ("slug", "name", "aggregation", "units_shown", "operations_shown", "shown_as")
     list_filter = (("aggregation", ChoicesDropdownFilter),)
@@ -208,9 +188,10 @@ class MeterAdmin(SlugStays, TollgateAdmin):
         return (*fields, *DEFINITION) if obj and limits_on(obj) else fields
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        if obj is None or not limits_on(obj):
-            return self.fieldsets
-        return (self.fieldsets[0], ("Counts", {"fields": ("units_shown", "operations_shown")}))
+        shown = self.fieldsets
+        if obj is not None and limits_on(obj):
+            shown = (shown[0], ("Counts", {"fields": ("units_shown", "operations_shown")}))
+        return self.with_why(request, obj, shown)
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any

@@ -145,9 +145,8 @@ class LatePricingAdmin(ViewOnly, TollgateAdmin):
             if "apply" in request.POST:
                 messages.warning(request, "Look at what this comes to first; then apply it.")
             preview = previewed(line, form)
-            typed = request.POST.copy()
-            typed["previewed"] = form.asked
-            form.data = typed
+            # The page carries what was looked at, so that nothing else is applied.
+            form.data = {**form.data.dict(), "previewed": form.asked}  # type: ignore[attr-defined]
         context = {
             "title": f"Price {line.unit} of {line.operation}",
             "line": shown_line(line),

@@ -104,8 +104,8 @@ class LatePricingForm(forms.Form):
     PRICE = ("price", "per", "level", "effective_from", "source")
 
     def __init__(self, line: Unpriced, may_add: bool, *args: Any, **kwargs: Any) -> None:
-        kwargs["initial"] = {"effective_from": line.since, **kwargs.get("initial", {})}
-        super().__init__(*args, **kwargs)
+        initial = {"effective_from": line.since, **kwargs.pop("initial", {})}
+        super().__init__(*args, **{**kwargs, "initial": initial})
         self.line = line
         self.new_price: NewPrice | None = None
         if line.is_known or not may_add:

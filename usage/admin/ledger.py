@@ -24,8 +24,11 @@ from accounts import audit
 from accounts.admin.acts import Act, act_page, known_id, object_or_404
 from accounts.admin.base import TollgateAdmin, TollgateList, ViewOnly
 from accounts.admin.display import (
+    NONE,
+    Shown,
     badge,
     code,
+    joined,
     linked,
     moment,
     moment_column,
@@ -37,6 +40,7 @@ from accounts.admin.display import (
 from accounts.admin.fields import ReasonForm
 from accounts.admin.paging import CappedList
 from accounts.errors import DomainError
+from accounts.spreadsheet import number_text
 from usage import adjusting, ledger, price_book
 from usage.admin import ledger_search
 from usage.admin.cost_lines import CostLine, cost_lines, quantities
@@ -111,6 +115,10 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
         ("model", AutocompleteSelectFilter),
         ("status", ChoicesDropdownFilter),
         "priced",
+    )
+    file_columns = (
+        *("name", "occurred", "account_link", "operation_shown", "model_shown", "variant", "provider"),
+        *("counted", "cost_usd", "state", "reference_shown"),
     )
     list_fullwidth = True
     search_fields = ("event_id",)  # shows the box; ledger_search does the finding
@@ -189,9 +197,18 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
         if not (model.name or model.provider or model.variant):
             return "–"
         name = " ".join(part for part in (model.name, model.variant) if part)
-        return format_html(
+        html = format_html(
             '<span class="tg-quantity">{}</span><span class="tg-note">{}</span>', name, model.provider
         )
+        return Shown.of(html, model.name)
+
+    @display(description="variant")
+    def variant(self, record: Record) -> str:
+        return record.model.variant
+
+    @display(description="provider")
+    def provider(self, record: Record) -> str:
+        return record.model.provider
 
     @display(description="day")
     def day(self, record: Record) -> str:
@@ -215,8 +232,12 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
 
     @display(description="quantities")
     def counted(self, record: Record) -> str:
-        counted = ((number(quantity), unit) for unit, quantity in quantities(record))
-        return format_html_join("", '<span class="tg-quantity">{} {}</span>', counted) or "–"
+        counted = quantities(record)
+        if not counted:
+            return NONE
+        shown = ((number(quantity), unit) for unit, quantity in counted)
+        exact = "; ".join(f"{unit}: {number_text(quantity)}" for unit, quantity in counted)
+        return Shown.of(format_html_join("", '<span class="tg-quantity">{} {}</span>', shown), exact)
 
     @display(description="cost, USD")
     def cost_usd(self, record: Record) -> str:
@@ -231,7 +252,7 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
             found.append(badge("unpriced", "warn"))
         if record.estimated:
             found.append(badge("estimated", "plain"))
-        return format_html_join(" ", "{}", ((part,) for part in found))
+        return joined(found)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         # Looked up by id for the page that is shown: joined, a planner may begin with the small table
@@ -244,9 +265,8 @@ class RecordAdmin(CappedList, ViewOnly, TollgateAdmin):
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> Any:
         return queryset, False
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def before_rows(self) -> None:
         price_book.current()
-        return super().changelist_view(request, extra_context)
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any

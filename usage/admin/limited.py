@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from unfold.decorators import display
 
 from accounts.admin.base import TollgateAdmin, TollgateList
-from accounts.admin.display import badge, number
+from accounts.admin.display import Shown, badge, number
 from usage.admin.around import OfAnAccount
 from usage.admin.ledger_search import matching_accounts
 from usage.models import Enforcement, Meter, Scope
@@ -42,9 +42,6 @@ class Limited(OfAnAccount, TollgateAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[TollgateList]:
         return ListWithNames
 
-    def name_rows(self, rows: Iterable[Any]) -> None:
-        """Nothing to name."""
-
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> Any:
         term = search_term.strip()
         return queryset.filter(account_id__in=matching_accounts(term)) if term else queryset, False
@@ -57,6 +54,11 @@ class Scopes(Limited):
         known = scopes.names(Scoped(row.scope, row.scope_id) for row in rows)
         for row in rows:
             row.scope_name = known[Scoped(row.scope, row.scope_id)]
+
+    @display(description="unit")
+    def unit(self, row: Any) -> str:
+        """In a file, where the amounts are numbers."""
+        return row.meter.shown_as
 
     @display(description="scope")
     def scope_shown(self, row: Any) -> str:
@@ -79,9 +81,8 @@ def amount(value: int | None, meter: Meter, missing: str = "unlimited") -> str:
     """A stored amount of a meter as people read it, with its unit."""
     if value is None:
         return missing
-    return format_html(
-        '{} <span class="tg-note">{}</span>', number(limits.shown(value, meter)), meter.shown_as
-    )
+    exact = limits.shown(value, meter)
+    return Shown.of(format_html('{} <span class="tg-note">{}</span>', number(exact), meter.shown_as), exact)
 
 
 def enforcement_badge(enforcement: str) -> str:

@@ -9,16 +9,23 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.choices import CallableChoiceIterator
 from django.utils.html import format_html_join
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminSelect2Widget
 
 from accounts.admin.base import AddOnly, Rows, TollgateAdmin
-from accounts.admin.display import badge, linked, moment_column, number, number_column
+from accounts.admin.display import Shown, badge, day, linked, moment_column, number, number_column
 from accounts.admin.fields import SuggestingInput, UtcDateTimeField
+from accounts.admin.previews import Preview, PreviewedFirst
+from accounts.admin.reasons import AsksWhy
+from accounts.spreadsheet import number_text
 from usage import price_book
+from usage.admin import price_previews, rate_previews
 from usage.admin.amounts import EXACT, ExactInput, PriceField, misfit
+from usage.admin.files import CatalogueFiles
+from usage.admin.resources import ExchangeRateResource, PriceResource
 from usage.models import ExchangeRate, Model, Operation, PricingConfig, Rate, Unit
 
 TONES = {"in force": "good", "to come": "warn", "superseded": "plain"}
@@ -64,6 +71,11 @@ class InForceFilter(admin.SimpleListFilter):
         return queryset.filter(effective_from__lte=timezone.now()).exclude(pk__in=in_force)
 
 
+def operation_choices() -> list[tuple[str, str]]:
+    known = Operation.objects.values_list("slug", "name")
+    return [("", "any operation"), *((slug, f"{slug} ({name})") for slug, name in known)]
+
+
 class PriceForm(forms.ModelForm):
     effective_from = UtcDateTimeField(
         help_text="In UTC: the first instant at which the price holds. Without a time, 00:00."
@@ -80,15 +92,10 @@ class PriceForm(forms.ModelForm):
             return
         known = Model.objects.order_by()
         for field, column in (("provider", "provider"), ("model", "name"), ("variant", "variant")):
-            names = (
-                known.exclude(**{column: ""}).values_list(column, flat=True).distinct()[:SUGGESTED_AT_MOST]
-            )
-            self.fields[field].widget = SuggestingInput(suggestions=sorted(names))
-        operations = [
-            (slug, f"{slug} ({name})") for slug, name in Operation.objects.values_list("slug", "name")
-        ]
+            named = known.exclude(**{column: ""}).order_by(column).values_list(column, flat=True)
+            self.fields[field].widget = SuggestingInput(suggestions=named.distinct()[:SUGGESTED_AT_MOST])
         self.fields["operation"].widget = UnfoldAdminSelect2Widget(
-            choices=[("", "any operation"), *operations]
+            choices=CallableChoiceIterator(operation_choices)  # read when shown
         )
         self.fields["model"].help_text = "Empty: any model, and then an operation is named."
 
@@ -182,9 +189,12 @@ def rate_state(rate: Rate) -> str:
 
 
 @admin.register(PricingConfig)
-class PriceAdmin(AddOnly, TollgateAdmin):
+class PriceAdmin(CatalogueFiles, PreviewedFirst, AddOnly, AsksWhy, TollgateAdmin):
     """Prices: a new one is added with its date, and the older one ends there by itself."""
 
+    change_form_template = "admin/usage/pricingconfig/change_form.html"
+    resource_classes = (PriceResource,)
+    also_added = ("usage.add_rate",)
     form = PriceForm
     list_display = ("named", "operation_shown", "rates_shown", "from_utc", "state", "source")
     list_display_links = ("named",)
@@ -210,13 +220,17 @@ class PriceAdmin(AddOnly, TollgateAdmin):
 
     @display(description="rates, USD")
     def rates_shown(self, config: PricingConfig) -> str:
-        rates = ((number(rate.price), f"{rate.per:,}", rate.unit.slug) for rate in config.rates.all())
-        return format_html_join("", '<span class="tg-quantity">{} per {} {}</span>', rates)
+        rates = config.rates.all()
+        shown = ((number(rate.price), f"{rate.per:,}", rate.unit.slug) for rate in rates)
+        exact = (f"{number_text(rate.price)} per {rate.per} {rate.unit.slug}" for rate in rates)
+        html = format_html_join("", '<span class="tg-quantity">{} per {} {}</span>', shown)
+        return Shown.of(html, "; ".join(exact))
 
     @display(description="from (UTC)", ordering="effective_from")
     def from_utc(self, config: PricingConfig) -> str:
         at = config.effective_from.astimezone(UTC)
-        return f"{at.day} {at:%b %Y}" if at.time() == time.min else f"{at.day} {at:%b %Y, %H:%M}"
+        shown = f"{at.day} {at:%b %Y}" if at.time() == time.min else f"{at.day} {at:%b %Y, %H:%M}"
+        return Shown.of(shown, at)
 
     @display(description="now")
     def state(self, config: PricingConfig) -> str:
@@ -227,13 +241,12 @@ class PriceAdmin(AddOnly, TollgateAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return super().get_queryset(request).prefetch_related("rates__unit")
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def before_rows(self) -> None:
         price_book.current()
-        return super().changelist_view(request, extra_context)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            return self.fieldsets
+            return self.with_why(request, obj, self.fieldsets)
         made = ("Holds", {"fields": (("from_utc", "state", "source"), ("added", "added_by"))})
         return (self.fieldsets[0], made)
 
@@ -266,6 +279,16 @@ class PriceAdmin(AddOnly, TollgateAdmin):
             ]
         return kwargs
 
+    def preview_of(self, request: HttpRequest, form: Any, formsets: list[Any]) -> Preview:
+        return price_previews.of_a_price(form.cleaned_data, formsets[0])
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if kwargs.get("obj") is not None:
+            context["remarks"] = price_previews.remarks_on(kwargs["obj"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
     def has_newer_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return self.has_add_permission(request)
 
@@ -289,7 +312,7 @@ class PriceAdmin(AddOnly, TollgateAdmin):
 
 
 @admin.register(Rate)
-class RateAdmin(AddOnly, TollgateAdmin):
+class RateAdmin(PreviewedFirst, AddOnly, AsksWhy, TollgateAdmin):
     """A rate is added with its price, or later for a unit that the price does not name yet."""
 
     form = RateForm
@@ -306,6 +329,9 @@ class RateAdmin(AddOnly, TollgateAdmin):
 
     price_shown = number_column("price", "price in USD")
     per_shown = number_column("per", "per")
+
+    def preview_of(self, request: HttpRequest, form: Any, formsets: list[Any]) -> Preview:
+        return price_previews.of_a_rate(form.cleaned_data)
 
     @display(description="rate", ordering="id")
     def name(self, rate: Rate) -> str:
@@ -331,9 +357,8 @@ class RateAdmin(AddOnly, TollgateAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return self.get_fields(request, obj) if obj else ()
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def before_rows(self) -> None:
         price_book.current()
-        return super().changelist_view(request, extra_context)
 
 
 class ExchangeRateForm(forms.ModelForm):
@@ -353,20 +378,24 @@ class ExchangeRateForm(forms.ModelForm):
 
 
 @admin.register(ExchangeRate)
-class ExchangeRateAdmin(AddOnly, TollgateAdmin):
+class ExchangeRateAdmin(CatalogueFiles, PreviewedFirst, AddOnly, AsksWhy, TollgateAdmin):
     form = ExchangeRateForm
+    resource_classes = (ExchangeRateResource,)
     list_display = ("quote", "one_usd", "since", "state", "source", "added")
     search_fields = ("quote", "source")
     search_help_text = "Currency or source"
     fields = ("quote", "rate", "effective_from", "source")
     formfield_overrides = EXACT
 
+    def preview_of(self, request: HttpRequest, form: Any, formsets: list[Any]) -> Preview:
+        return rate_previews.of_a_rate(form.cleaned_data)
+
     one_usd = number_column("rate", "1 USD is")
     added = moment_column("created_at", "added")
 
     @display(description="from day", ordering="effective_from")
     def since(self, rate: ExchangeRate) -> str:
-        return f"{rate.effective_from.day} {rate.effective_from:%b %Y}"
+        return day(rate.effective_from)
 
     @display(description="now")
     def state(self, rate: ExchangeRate) -> str:
@@ -385,6 +414,5 @@ class ExchangeRateAdmin(AddOnly, TollgateAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("one_usd", "since", "state", "added") if obj else ()
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def before_rows(self) -> None:
         price_book.current()
-        return super().changelist_view(request, extra_context)

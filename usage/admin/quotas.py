@@ -141,6 +141,10 @@ class QuotaAdmin(AddOnly, Scopes):
         *("state_and_source", "from_until", "why"),
     )
     list_display_links = ("meter_shown",)
+    file_columns = (
+        *("meter_shown", "account_link", "scope_shown", "limit_alone", "unit", "window_shown"),
+        *("enforcement_shown", "state", "origin", "begins", "ends", "reason", "set_by"),
+    )
     list_filter = (
         *OfAnAccount.list_filter,
         ("meter", RelatedDropdownFilter),
@@ -203,6 +207,10 @@ class QuotaAdmin(AddOnly, Scopes):
         window = WINDOWS[WindowKind(quota.window)] if quota.window else ""
         template = '<span class="tg-quantity">{}</span><span class="tg-note">{}</span>'
         return format_html(template, shown, window)
+
+    @display(description="limit")
+    def limit_alone(self, quota: Quota) -> str:
+        return amount(quota.limit, quota.meter)
 
     @display(description="included")
     def included_shown(self, quota: Quota) -> str:

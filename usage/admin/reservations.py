@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html_join
 from unfold.contrib.filters.admin import (
     ChoicesDropdownFilter,
     DropdownFilter,
@@ -20,7 +20,17 @@ from unfold.decorators import action, display
 from accounts import audit
 from accounts.admin.acts import Act, act_page, known_id, object_or_404
 from accounts.admin.base import ViewOnly
-from accounts.admin.display import NONE, badge, linked, moment, moment_column, number, number_column, page_of
+from accounts.admin.display import (
+    NONE,
+    Shown,
+    badge,
+    linked,
+    moment,
+    moment_column,
+    number,
+    number_column,
+    page_of,
+)
 from accounts.admin.fields import OptionalReasonForm
 from accounts.models import Account, Key
 from usage.admin.around import OfAnAccount, records_link
@@ -203,7 +213,7 @@ class RefusalAdmin(ViewOnly, Limited):
     @display(description="key")
     def key_shown(self, refusal: Refusal) -> str:
         key = self._named(refusal).key
-        return linked(key) if key else "a signed-in user"
+        return Shown.of(linked(key), key.prefix) if key else "a signed-in user"
 
     @display(description="attempts")
     def attempts_shown(self, refusal: Refusal) -> str:
@@ -238,10 +248,3 @@ def name_refusals(refusals: Iterable[Any]) -> None:
         row.account = accounts.get(row.account_id)
         row.key = keys.get(row.key_id)
         row.operation_name = slugs.get(row.operation_id, str(row.operation_id))
-
-
-def refusal_text(refusal: Any) -> str:
-    """What was refused, in a line of an account's page."""
-    key = f" by {refusal.key}" if refusal.key else ""
-    times = "once" if refusal.attempts == 1 else f"{refusal.attempts:,} times"
-    return format_html("{}, {}{}", refusal.operation_name, times, key)

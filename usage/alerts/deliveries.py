@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from usage.alerts import rules
@@ -101,6 +101,6 @@ def _put_off(ids: Iterable[int]) -> None:
     AlertDelivery.objects.filter(pk__in=ids, state=State.WAITING).update(due_at=timezone.now())
 
 
-def failed() -> int:
-    """How many messages were given up, as far as somebody looks."""
-    return AlertDelivery.objects.filter(state=State.FAILED)[:1_000].count()
+def failed() -> QuerySet:
+    """Messages that were given up."""
+    return AlertDelivery.objects.filter(state=State.FAILED)

@@ -61,13 +61,13 @@ class Facts:
 
     @property
     def used(self) -> str:
-        return formatting.in_unit(self._decimal(self.alert.used), self.unit)
+        return formatting.in_unit(self.decimal(self.alert.used), self.unit)
 
     @property
     def whole(self) -> str:
         """The limit, or what the plan includes; empty for cost."""
         return (
-            "" if self.alert.whole is None else formatting.in_unit(self._decimal(self.alert.whole), self.unit)
+            "" if self.alert.whole is None else formatting.in_unit(self.decimal(self.alert.whole), self.unit)
         )
 
     @property
@@ -83,7 +83,7 @@ class Facts:
             return self.used
         share = f"{self.percentage.normalize():,f}"
         included = " included" if self.alert.is_included else ""
-        plain = formatting.quantity(self._decimal(self.alert.used))
+        plain = formatting.quantity(self.decimal(self.alert.used))
         # 96 of 100 images; with its unit only where that varies, as in 1.5 MiB of 2 GiB.
         used = plain if self.used.startswith(f"{plain} ") else self.used
         return f"{used} of {self.whole}{included} ({share} %)"
@@ -122,7 +122,7 @@ class Facts:
     def _url(self, page: str, **query: str) -> str:
         return f"{settings.BASE_URL}{reverse(page)}?{urlencode({'account': self.account.public_id, **query})}"
 
-    def _decimal(self, amount: int) -> Decimal:
+    def decimal(self, amount: int) -> Decimal:
         return Decimal(amount).scaleb(-self.places)
 
     def as_json(self) -> dict[str, Any]:

@@ -151,5 +151,9 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(fields=['operation_id', 'model_id', 'unit_id'], name='usage_unpriced_what')],
             },
         ),
+        migrations.AddIndex(
+            model_name='window',
+            index=models.Index(fields=['ends_at'], name='usage_window_end'),
+        ),
         migrations.RunPython(let_everything_follow, migrations.RunPython.noop),
     ]

@@ -161,6 +161,7 @@ class Window(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("account", "kind", "starts_at"), name="usage_window_once"),
         )
+        indexes = (models.Index(fields=("ends_at",), name="usage_window_end"),)  # those that are open now
 
     def __str__(self) -> str:
         return f"{self.kind} from {self.starts_at:%Y-%m-%d %H:%M}"

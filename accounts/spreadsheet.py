@@ -2,7 +2,8 @@
 
 A zip file can be written forwards, and so can the sheet inside of it: nothing is kept but the
 piece being compressed, whatever the number of rows. Texts stand in their own cells (inline) and
-have the text format, so that a spreadsheet neither shortens nor evaluates one.
+have the text format, so that a spreadsheet neither shortens nor evaluates one. A number with more
+digits than a spreadsheet keeps is such a text.
 """
 
 import io
@@ -10,6 +11,7 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import IO, Any, cast
 
 CONTENT_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
@@ -22,7 +24,9 @@ FIRST_DAY = date(1899, 12, 30)  # serial number 0 …
 EARLIEST_DAY = date(1900, 3, 1)  # … and before this one programs disagree by a day
 PLAIN, HEADING, TEXT, DAY = range(4)  # cell formats, in the order of STYLES
 
-Cell = str | bool | int | date | None
+DIGITS_AT_MOST = 15  # of a number that every spreadsheet keeps as it is
+
+Cell = str | bool | int | Decimal | date | None
 
 _NAMESPACE = "http://schemas.openxmlformats.org"
 _MAIN = f"{_NAMESPACE}/spreadsheetml/2006/main"
@@ -148,9 +152,12 @@ def _row(number: int, columns: Sequence[str], cells: Sequence[Cell], text_style:
 def _cell(place: str, value: Cell, text_style: int) -> str:
     if isinstance(value, bool):
         return f'<c r="{place}" t="b"><v>{value:d}</v></c>'
-    if isinstance(value, int):
-        return f'<c r="{place}"><v>{value}</v></c>'
-    if isinstance(value, date):
+    if isinstance(value, int | Decimal):
+        number = number_text(value) if isinstance(value, Decimal) else str(value)
+        if _is_kept(number):
+            return f'<c r="{place}"><v>{number}</v></c>'
+        value = number
+    elif isinstance(value, date):
         if value >= EARLIEST_DAY:
             return f'<c r="{place}" s="{DAY}"><v>{(value - FIRST_DAY).days}</v></c>'
         value = value.isoformat()
@@ -158,6 +165,17 @@ def _cell(place: str, value: Cell, text_style: int) -> str:
     # Without this, white space at the ends may be lost.
     space = ' xml:space="preserve"' if text != text.strip() else ""
     return f'<c r="{place}" s="{text_style}" t="inlineStr"><is><t{space}>{escaped(text)}</t></is></c>'
+
+
+def number_text(value: Decimal) -> str:
+    """Every digit of a number, and no needless zeros: 1234.5, 0.0000000001."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _is_kept(number: str) -> bool:
+    """Whether a spreadsheet keeps every digit of a number."""
+    return len(number.lstrip("-").replace(".", "").strip("0")) <= DIGITS_AT_MOST
 
 
 def escaped(text: str) -> str:
