@@ -189,12 +189,6 @@ def _compose(row: CostAlarmFiring) -> EmailMultiAlternatives:
     return alarm_mail.message(row, to)
 
 
-def failed() -> int:
-    """How many mails were given up or had nobody to go to, as far as somebody looks."""
-    lost = CostAlarmFiring.objects.filter(state__in=(letters.State.FAILED, letters.State.WITHHELD))
-    return lost.filter(is_covered=False)[:1_000].count()
-
-
 def retry(row_id: int) -> bool:
     rows = CostAlarmFiring.objects.filter(is_covered=False)
     return letters.retry(rows, row_id, SEND_JOB)

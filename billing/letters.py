@@ -16,6 +16,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
+from billing.models import CostAlarmFiring, ReportSending
 from billing.models.letters import Letter
 from usage.queue import Again, enqueue, pause_after
 
@@ -129,3 +130,13 @@ def sweep(rows: QuerySet[Any], job: str) -> None:
     for row in late[:SWEPT_AT_ONCE]:
         type(row)._default_manager.filter(pk=row.pk, state=State.WAITING).update(due_at=now)
         queue(row, job)
+
+
+def failed_reports() -> QuerySet[ReportSending]:
+    """The reports that were given up."""
+    return ReportSending.objects.filter(state=State.FAILED)
+
+
+def failed_alarms() -> QuerySet[CostAlarmFiring]:
+    """The firings whose mail was given up, or had nobody to go to."""
+    return CostAlarmFiring.objects.filter(state__in=(State.FAILED, State.WITHHELD), is_covered=False)

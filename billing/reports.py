@@ -121,8 +121,3 @@ def next_range(subscription: ReportSubscription, now: datetime) -> Range:
     if _is_sent(subscription, one) or subscription.created_at >= one.due_at:
         return containing(subscription.frequency, one.last + DAY)
     return one
-
-
-def failed() -> int:
-    """How many reports were given up, as far as somebody looks."""
-    return ReportSending.objects.filter(state=letters.State.FAILED)[:1_000].count()

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
+from billing import letters
 from billing.net import home
 from billing.net.api import PERMISSION as NET
 from billing.net.hands import counts, dead_jobs
@@ -124,6 +125,7 @@ TASKS: dict[str, tuple[Entry | Page, ...]] = {
             "forward_to_inbox",
             "What was sent and what failed; send again",
             "Reports sent",
+            alarm=letters.failed_reports,
         ),
         Entry("billing.CostAlarm", "notification_important", "Be told when all accounts cost so much"),
         Entry(
@@ -131,6 +133,7 @@ TASKS: dict[str, tuple[Entry | Page, ...]] = {
             "crisis_alert",
             "Alarms that were reached, and their mails",
             "Alarms that fired",
+            alarm=letters.failed_alarms,
         ),
     ),
     "Background work": (

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from billing import letters
 from billing.stripe import findings, work
 from usage.alerts.deliveries import failed
 from usage.models import Balance, Job, Operation, UnpricedDay, Window
@@ -64,6 +65,8 @@ LOOKS = (
     Look(over_their_limit, "balances over their limit", "usage_balance", "fill=over&window=open"),
     Look(dead_jobs, "background jobs that died", "usage_job", "state__exact=3"),
     Look(failed, "alert messages that failed", "usage_alertdelivery"),
+    Look(letters.failed_reports, "reports by mail that failed", "billing_reportsending", "state__exact=2"),
+    Look(letters.failed_alarms, "mails of cost alarms that failed", "billing_costalarmfiring"),
     Look(work.dead, "Stripe events that failed", "billing_stripeevent"),
     Look(findings.open_ones, "differences from Stripe", "billing_stripefinding", "standing=open"),
 )

@@ -78,7 +78,7 @@ def test_a_large_step_is_written_down_at_each_threshold_and_told_once(
     (message,) = sent()
     assert message.subject == "All: cost has reached $100.00"
     assert "$250.00 of $100.00 (250 %)" in str(message.body)
-    assert cost_alarms.failed() == 0
+    assert letters.failed_alarms().count() == 0
 
 
 def test_an_early_warning_comes_first_and_the_amount_later(now: Any, acme: Account, service_api: Api) -> None:
@@ -208,7 +208,7 @@ def test_who_may_not_see_it_any_more_is_not_told_and_nobody_left_is_shown(now: A
     row = CostAlarmFiring.objects.get()
     assert (sent(), row.state) == ([], letters.State.WITHHELD)
     assert row.error == "Nobody is left who is told by this alarm."
-    assert cost_alarms.failed() == 1
+    assert letters.failed_alarms().count() == 1
     CostAlarm.objects.update(addresses=["ops@example.com"])
     assert cost_alarms.retry(row.pk)
     work_for(now, 1)
