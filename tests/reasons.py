@@ -1,4 +1,4 @@
-"""A browser of the staff that gives a reason with whatever it sends; where none is asked for, it is not read."""
+"""A browser of the staff that gives a reason with whatever it sends; unless asked, it is not read."""
 
 from typing import Any
 

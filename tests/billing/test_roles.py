@@ -83,7 +83,7 @@ def test_a_change_without_a_reason_is_not_made(client: Client, staff: User):
 
 def test_a_deletion_without_a_reason_is_not_made_and_one_with_it_is_one_entry(client: Client, staff: User):
     client.force_login(staff)
-    unit = Unit.objects.create(slug="pages", name="Pages")
+    unit = Unit.objects.create(slug="sheets", name="Sheets")
     page = f"/admin/usage/unit/{unit.pk}/delete/"
     answer = client.post(page, {"post": "yes", "reason": " "})
     assert "Say why; the reason is kept." in answer.content.decode()
@@ -93,7 +93,7 @@ def test_a_deletion_without_a_reason_is_not_made_and_one_with_it_is_one_entry(cl
 
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.actor, entry.reason) == ("unit.deleted", staff.email, "never used")
-    assert (entry.ip_address, entry.before["slug"]) == ("192.0.2.7", "pages")
+    assert (entry.ip_address, entry.before["slug"]) == ("192.0.2.7", "sheets")
     assert not Unit.objects.filter(pk=unit.pk).exists()
 
 
