@@ -33,7 +33,7 @@ def _has_app(request: HttpRequest) -> bool:
 
 def _has_shown_it(request: HttpRequest) -> bool:
     """A second step of this session; that one is registered does not say who has signed in."""
-    records = get_authentication_records(request, request.user)  # type: ignore[arg-type]
+    records = get_authentication_records(request, request.user)
     return any(record.get("method") == "mfa" for record in records)
 
 

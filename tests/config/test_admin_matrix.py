@@ -160,7 +160,7 @@ def test_the_table_knows_every_address_of_the_admin():
 
 
 def test_the_table_knows_every_model_and_every_action():
-    registry = django_admin.site._registry
+    registry: dict[Any, Any] = dict(django_admin.site._registry)
     assert {label for label, *_ in lines(TABLE)} == {model._meta.label for model in registry}
     request = RequestFactory().get("/admin/")
     request.user = User(is_superuser=True, is_staff=True, is_active=True)
