@@ -27,7 +27,7 @@ def give(name: str, wanted: Iterable[str], existing: Rights, using: str) -> None
         group, _ = Group.objects.using(using).get_or_create(name=name)
         role = Role.objects.using(using).create(name=name, group=group)
     new = sorted(set(wanted) & existing.keys() - set(role.given))
-    if not new or role.group_id is None:
+    if not new or role.group is None:
         return
     role.group.permissions.add(*(existing[right] for right in new))
     role.given = sorted({*role.given, *new})

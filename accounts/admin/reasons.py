@@ -41,7 +41,7 @@ class AsksWhy:
         if form.is_valid():
             request.why = form.cleaned_data["reason"]  # type: ignore[attr-defined]
         else:
-            request.POST = QueryDict()  # type: ignore[assignment]  # not confirmed yet: the page asks again
+            request.POST = QueryDict()  # not confirmed yet: the page asks again
         context = {**(extra_context or {}), "reason_form": form}
         return super().delete_view(request, object_id, context)  # type: ignore[misc]
 
