@@ -1,4 +1,4 @@
-"""Stands in for what staff type, where a test is about something else than the reason."""
+"""A browser of the staff that gives a reason with whatever it sends; unless asked, it is not read."""
 
 from typing import Any
 

@@ -33,6 +33,7 @@ def add_in_the_admin(staff: User, slug: str, aggregation: str, *units: str) -> N
         "aggregation": aggregation,
         "units": units,
         "shown_as": "things",
+        "reason": "asked for by a customer",
     }
     answer = browser.post("/admin/usage/meter/add/", form)
     assert answer.status_code == 302, answer.content.decode()[:4000]
