@@ -32,6 +32,7 @@ MOVES_MONEY = {
     *rights("billing", plan="add change delete", planlimit="add change delete", subscription="change"),
     *rights("billing", stripeevent="change", stripefinding="change", stripecustomer="change"),
     *rights("billing", meterevent="change"),
+    *rights("billing", costalarm="add change delete", costalarmfiring="change"),
 }
 
 HELPS_PEOPLE = {

@@ -26,6 +26,7 @@ from usage.models import (
     AccountDay,
     AccountMonth,
     AccountMonthPart,
+    AccountMonthUnit,
     ChangedDay,
     DayTotal,
     LastUse,
@@ -59,6 +60,7 @@ SUMS = (
     "refused",
 )
 ZEROS = [0] * len(SUMS)
+MONTH_UNIT_KEY = ("account_id", "month", "operation_id", "status", "unit_id")
 CELL_KEY = ("local_day", "account_id", "operation_id", "model_id", "status")
 WIDE = timedelta(hours=38)  # as in queries.in_days
 
@@ -117,6 +119,7 @@ def _follow(days: Sequence[Day]) -> None:
     if any(not any(new.get(key, ZEROS)) for key in changes):
         _drop_zeros(days, where)
     _write_unpriced(where, units)
+    _write_units(days)
     _note_last_use({account_id for account_id, _ in days})
 
 
@@ -285,6 +288,50 @@ def _write_unpriced(where: Q, units: Units) -> None:
         names = ("account_id", "local_day", "operation_id", "model_id", "unit_id")
         rows = [(*key, quantity) for key, quantity in sorted(gaps.items()) if quantity]
         add_to_totals(connection, Addition(UnpricedDay._meta.db_table, names, ("quantity",), (), rows))
+
+
+def _write_units(days: Sequence[Day]) -> None:
+    """The quantities of the days' months. Who has changed the months' sums holds their rows until the end
+    of the transaction, so nobody else works the same month out meanwhile."""
+    months = {(account_id, day.replace(day=1)) for account_id, day in days}
+    wanted = units_of_months(months)
+    rows = AccountMonthUnit.objects.filter(of_months(months))
+    stored = {row[:-1]: row[-1] for row in rows.values_list(*MONTH_UNIT_KEY, "quantity")}
+    changes = {
+        key: wanted.get(key, 0) - stored.get(key, 0)
+        for key in wanted.keys() | stored.keys()
+        if wanted.get(key, 0) != stored.get(key, 0)
+    }
+    if changes:
+        additions = [(*key, difference) for key, difference in sorted(changes.items())]
+        table = AccountMonthUnit._meta.db_table
+        add_to_totals(connection, Addition(table, MONTH_UNIT_KEY, ("quantity",), (), additions))
+    if any(not wanted.get(key) for key in changes):
+        rows.filter(quantity=0).delete()
+
+
+def of_months(months: Iterable[Day]) -> Q:
+    """Rows of some accounts' months."""
+    condition = Q(pk__in=[])
+    for account_id, some in changed_days.by_account(months).items():
+        condition |= Q(account_id=account_id, month__in=some)
+    return condition
+
+
+def units_of_months(months: Iterable[Day]) -> dict[tuple, int]:
+    """What some accounts' months come to by their rollups, by MONTH_UNIT_KEY."""
+    condition = Q()
+    for account_id, some in changed_days.by_account(months).items():
+        for month in some:
+            following = (month + timedelta(days=32)).replace(day=1)
+            condition |= Q(account_id=account_id, local_day__gte=month, local_day__lt=following)
+    found: dict[tuple, int] = {}
+    names = ("account_id", "local_day", "operation_id", "status", "unit_id")
+    rows: Any = RollupUnit.objects.filter(condition, unit_id__gt=0).order_by().values_list(*names)
+    for account_id, day, *rest, quantity in rows.annotate(q=ExactTotal("quantity")):
+        key = (account_id, day.replace(day=1), *rest)
+        found[key] = found.get(key, 0) + quantity
+    return {key: quantity for key, quantity in found.items() if quantity}
 
 
 def _note_last_use(account_ids: set[int]) -> None:

@@ -9,8 +9,8 @@ from django.db.models import Max, Min
 
 from usage import changed_days, everywhere
 from usage import price_book as price_books
-from usage.everywhere import CELL_KEY, SUMMED_UP, SUMS, ZEROS, Cells, add, grouped
-from usage.models import AccountDay, ChangedDay, Rollup
+from usage.everywhere import CELL_KEY, MONTH_UNIT_KEY, SUMMED_UP, SUMS, ZEROS, Cells, add, grouped
+from usage.models import AccountDay, AccountMonth, AccountMonthUnit, ChangedDay, Rollup
 from usage.price_book import PriceBook
 from usage.rollups import Drift
 from usage.snapshot import consistent
@@ -25,6 +25,7 @@ def verify() -> Iterator[Drift]:
     """
     book = price_books.current()
     yield from _days_that_differ(book)
+    yield from _units_that_differ()
     for month in _months():
         for table, key_names, differences in _sums_that_differ(month):
             for key, (stored, wanted) in sorted(differences.items()):
@@ -81,6 +82,34 @@ def _days_that_differ(book: PriceBook) -> Iterator[Drift]:
                     dict(zip(SUMS, have, strict=True)),
                     dict(zip(SUMS, should, strict=True)),
                 )
+
+
+def _units_that_differ() -> Iterator[Drift]:
+    """The quantities of months of which no day waits to be followed."""
+    waiting = {
+        (account_id, day.replace(day=1))
+        for account_id, day in ChangedDay.objects.values_list("account_id", "local_day")
+    }
+    for account_id in sorted({*_accounts(AccountMonth), *_accounts(AccountMonthUnit)}):
+        months = {
+            (account_id, month)
+            for table in (AccountMonth, AccountMonthUnit)
+            for month in table.objects.filter(account_id=account_id)  # type: ignore[attr-defined]
+            .order_by()
+            .values_list("month", flat=True)
+            .distinct()
+        } - waiting
+        if not months:
+            continue
+        wanted = everywhere.units_of_months(months)
+        rows = AccountMonthUnit.objects.filter(everywhere.of_months(months))
+        stored = {row[:-1]: row[-1] for row in rows.values_list(*MONTH_UNIT_KEY, "quantity")}
+        for key in sorted(wanted.keys() | stored.keys()):
+            have, should = stored.get(key, 0), wanted.get(key, 0)
+            if have != should:
+                named = dict(zip(MONTH_UNIT_KEY, key, strict=True))
+                table_name = AccountMonthUnit._meta.db_table
+                yield Drift(table_name, named, {"quantity": have}, {"quantity": should})
 
 
 def _months() -> list[date]:

@@ -11,7 +11,19 @@ from django.db.models import Q
 from django.utils import timezone
 
 from billing.net.query import Query
-from billing.net.sums import Ids, Sql, Sums, by_account, ids_of, rows_of, sum_of, summed, sums_from
+from billing.net.sums import (
+    Ids,
+    Sql,
+    Sums,
+    by_account,
+    ids_of,
+    rows_of,
+    split,
+    sum_of,
+    summed,
+    sums_from,
+    within,
+)
 from usage.everywhere import INR_REST, SUMS
 from usage.fields import COST_PLACES, ExactTotal
 from usage.models import RollupUnit
@@ -112,53 +124,86 @@ def ids_matching(query: Query) -> Sql | None:
     return Sql("SELECT a.id ", []) + matching(query) if query.is_by_account else None
 
 
-def count(query: Query) -> int:
-    """How many accounts match, idle ones too."""
-    ((found,),) = rows_of(Sql("SELECT COUNT(*) ", []) + matching(query))
-    return int(found)
+def counted(query: Query) -> Sql:
+    """FROM and WHERE for counting the accounts that match, idle ones too."""
+    return matching(query) if query.is_by_account else Sql("FROM accounts_account", [])
 
 
-def charged(query: Query) -> Sql:
-    """Each account's charge of the range, as `charged`."""
-    conditions, values = [], []
-    for condition, day in (("local_day >= %s", query.start), ("local_day < %s", query.end)):
+def charge_days(query: Query, only: Sql | None = None) -> Sql:
+    """FROM and WHERE: the days of the range on which charges fall, of all accounts or of some."""
+    piece = Sql("FROM billing_chargeday WHERE 1 = 1", [])
+    for condition, day in ((" AND local_day >= %s", query.start), (" AND local_day < %s", query.end)):
         if day is not None:
-            conditions.append(condition)
-            values.append(day.isoformat())
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    total = sum_of("amount")
-    return Sql(
-        f"SELECT account_id, {total} AS amount, MAX(by_agreement) AS by_agreement"
-        f" FROM billing_chargeday{where} GROUP BY account_id",
-        values,
-    )
+            piece += Sql(condition, [day.isoformat()])
+    return piece + Sql(" AND account_id IN (", []) + only + Sql(")", []) if only is not None else piece
+
+
+def charged(query: Query, only: Sql | None = None) -> Sql:
+    """Each account's charge of the range, as `charged`."""
+    sums = f"SELECT account_id, {sum_of('amount')} AS amount, MAX(by_agreement) AS by_agreement "
+    return Sql(sums, []) + charge_days(query, only) + Sql(" GROUP BY account_id", [])
 
 
 def rows(
     query: Query, ids: Ids | None = None, *, offset: int = 0, limit: int | None = None
 ) -> list[AccountRow]:
-    """Accounts in the order of the query; of equals, by e-mail."""
+    """Accounts in the order of the query; of equals, by e-mail.
+
+    A page is found by the one figure that it is ordered by; everything else is asked of its accounts alone.
+    """
     ids = ids or ids_of(query)
+    if limit is None or ids.campaigns is not None:  # a campaign's usage has been read already
+        page = Sql("", []) if limit is None else Sql(" LIMIT %s OFFSET %s", [limit, offset])
+        return [_row(values, query) for values in rows_of(_every(query, ids, ids_matching(query)) + page)]
+    ordered = [pk for (pk,) in rows_of(_ranked(query, ids, offset, limit))]
+    if not ordered:
+        return []
+    listed = Sql(", ".join(["%s"] * len(ordered)), list(ordered))
+    found = {row.id: row for row in (_row(v, query) for v in rows_of(_every(query, ids, listed, listed)))}
+    return [found[pk] for pk in ordered if pk in found]
+
+
+def _ranked(query: Query, ids: Ids, offset: int, limit: int) -> Sql:
+    """The ids of a page of accounts, in their order."""
     only = ids_matching(query)
+    piece = Sql("SELECT a.id ", []) + _tables()
+    wanted = {"margin": ("cost",), "inr": ("inr", "inr_rest", "unconverted"), "operations": ("records",)}
+    columns = wanted.get(query.sort, (query.sort,) if query.sort in SUMS else ())
+    if columns:
+        used = summed(by_account(query, ids, (), only), ("account_id",), columns)
+        piece += Sql(" LEFT JOIN (", []) + used + Sql(") used ON used.account_id = a.id", [])
+    if query.sort in ("charge", "margin"):
+        piece += Sql(" LEFT JOIN (", []) + charged(query) + Sql(") charged ON charged.account_id = a.id", [])
+    if query.sort == "last_activity":
+        piece += Sql(" LEFT JOIN usage_lastuse l ON l.account_id = a.id", [])
+    order = Sql(f" ORDER BY {_order(query)} LIMIT %s OFFSET %s", [limit, offset])
+    return piece + _where(query) + order
+
+
+def _every(query: Query, ids: Ids, only: Sql | None, listed: Sql | None = None) -> Sql:
+    """Accounts with all their figures, in the order of the query.
+
+    Args:
+        only: the accounts whose usage is added up.
+        listed: the ids of the accounts that are asked for; without, all that match.
+    """
     used = summed(by_account(query, ids, (), only), ("account_id",))
-    listed = ", ".join(f"used.{name}" for name in SUMS)
+    figures = ", ".join(f"used.{name}" for name in SUMS)
     sql = Sql(
         f"SELECT a.id, a.public_id, a.name, {_EMAIL}, p.code, p.name, charged.amount, charged.by_agreement,"
-        f" l.last_at, {listed} ",
+        f" l.last_at, {figures} ",
         [],
     )
     joined = (
         Sql(" LEFT JOIN (", [])
         + used
         + Sql(") used ON used.account_id = a.id LEFT JOIN (", [])
-        + charged(query)
+        + charged(query, listed)
         + Sql(") charged ON charged.account_id = a.id LEFT JOIN usage_lastuse l ON l.account_id = a.id", [])
     )
-    sql += _tables() + joined + _where(query)
-    sql += Sql(f" ORDER BY {_order(query)}", [])
-    if limit is not None:
-        sql += Sql(" LIMIT %s OFFSET %s", [limit, offset])
-    return [_row(values, query) for values in rows_of(sql)]
+    if listed is not None:
+        return sql + _tables() + joined + Sql(" WHERE a.id IN (", []) + listed + Sql(")", [])
+    return sql + _tables() + joined + _where(query) + Sql(f" ORDER BY {_order(query)}", [])
 
 
 def _order(query: Query) -> str:
@@ -226,6 +271,11 @@ def add_operations(found: Iterable[AccountRow], query: Query, ids: Ids, book: Pr
 def add_quantities(found: Iterable[AccountRow], query: Query, ids: Ids, book: PriceBook) -> None:
     """Let rows, whose operations are known, know the quantities of each, from these accounts' rollups."""
     by_id = {row.id: row for row in found}
+    if ids.models is None and ids.campaigns is None:
+        for account_id, operation_id, unit_id, quantity in rows_of(_month_units(query, ids, by_id)):
+            _add_quantity(by_id[account_id], operation_id, unit_id, int(quantity), book)
+        return
+    # Of models and campaigns the rollups of these accounts know.
     only = Q(account_id__in=by_id, unit_id__gt=0) & _of_range(query.start, query.end)
     for column, some in (
         ("operation_id", ids.operations),
@@ -240,9 +290,35 @@ def add_quantities(found: Iterable[AccountRow], query: Query, ids: Ids, book: Pr
     for account_id, operation_id, unit_id, quantity in units.values_list(
         "account_id", "operation_id", "unit_id"
     ).annotate(q=ExactTotal("quantity")):
-        use = by_id[account_id].by_operation.get(book.operation(operation_id).slug)
-        if use is not None and quantity:
-            use.quantities[book.unit(unit_id).slug] = quantity
+        _add_quantity(by_id[account_id], operation_id, unit_id, quantity, book)
+
+
+def _month_units(query: Query, ids: Ids, by_id: Iterable[int]) -> Sql:
+    """Whole months as they are kept, and the days at the edges of the range from rollups."""
+    accounts = list(by_id) or [0]
+    only = Sql(f" WHERE account_id IN ({', '.join(['%s'] * len(accounts))}) AND unit_id > 0", accounts)
+    if ids.operations is not None:
+        marks = ", ".join(["%s"] * len(ids.operations)) or "NULL"
+        only += Sql(f" AND operation_id IN ({marks})", list(ids.operations))
+    if ids.status is not None:
+        only += Sql(" AND status = %s", [ids.status])
+    months, edges = split(query.start, query.end)
+    columns = "SELECT account_id, operation_id, unit_id, quantity FROM"
+    pieces = (
+        [Sql(f"{columns} usage_accountmonthunit", []) + only + within("month", *months)] if months else []
+    )
+    pieces += [Sql(f"{columns} usage_rollupunit", []) + only + within("local_day", *edge) for edge in edges]
+    whole = pieces[0] if pieces else Sql(f"{columns} usage_accountmonthunit WHERE 1 = 0", [])
+    for piece in pieces[1:]:
+        whole += Sql(" UNION ALL ", []) + piece
+    head = Sql(f"SELECT account_id, operation_id, unit_id, {sum_of('quantity')} FROM (", [])
+    return head + whole + Sql(") parts GROUP BY account_id, operation_id, unit_id", [])
+
+
+def _add_quantity(row: AccountRow, operation_id: int, unit_id: int, quantity: int, book: PriceBook) -> None:
+    use = row.by_operation.get(book.operation(operation_id).slug)
+    if use is not None and quantity:
+        use.quantities[book.unit(unit_id).slug] = quantity
 
 
 def _of_range(start: date | None, end: date | None) -> Q:

@@ -24,7 +24,7 @@ from billing.net.sums import (
 )
 from usage import everywhere
 from usage import price_book as price_books
-from usage.everywhere import CELL_KEY
+from usage.everywhere import CELL_KEY, SUMS
 from usage.fields import divide_half_even
 from usage.models import DayTotal, Model, Status
 from usage.price_book import PriceBook
@@ -151,23 +151,15 @@ def _of_accounts(queries: Sequence[Query], ids: Ids, only: Sql | None) -> list[t
     """Of each range: the accounts, those that used anything, the known charges, and fees by agreement."""
     parts = []
     for query in queries:
-        used = summed(by_account(query, ids, (), only), ("account_id",))
-        active = Sql("SELECT COUNT(*) FROM (", []) + used + Sql(") used WHERE records > 0 OR cost <> 0", [])
-        charged = accounts.charged(query)
-        if only is not None:
-            charged = _only(charged, only)
-        sums = Sql(f"SELECT {sum_of('amount')} FROM (", []) + charged + Sql(") charged", [])
-        agreed = Sql("SELECT COUNT(*) FROM (", []) + charged + Sql(") charged WHERE by_agreement = 1", [])
-        part = Sql("SELECT (SELECT COUNT(*) ", []) + accounts.matching(query) + Sql(") AS users, (", [])
-        part += active + Sql(") AS active, (", []) + sums + Sql(") AS charge, (", [])
-        parts.append(part + agreed + Sql(") AS by_agreement", []))
+        part = Sql("SELECT (SELECT COUNT(*) ", []) + accounts.counted(query) + Sql(") AS users, (", [])
+        active = Sql("SELECT COUNT(DISTINCT account_id) FROM (", []) + by_account(query, ids, (), only)
+        part += active + Sql(") used WHERE records > 0 OR cost <> 0) AS active, (", [])
+        charges = accounts.charge_days(query, only)
+        part += Sql(f"SELECT {sum_of('amount')} ", []) + charges + Sql(") AS charge, (", [])
+        agreed = Sql("SELECT COUNT(DISTINCT account_id) ", []) + charges
+        parts.append(part + agreed + Sql(" AND by_agreement = 1) AS by_agreement", []))
     rows = sorted(rows_of(_each(parts)))
     return [(int(n), int(active), int(charge or 0), int(agreed)) for _, n, active, charge, agreed in rows]
-
-
-def _only(rows: Sql, accounts_asked_for: Sql) -> Sql:
-    text = Sql("SELECT * FROM (", []) + rows + Sql(") every WHERE account_id IN (", [])
-    return text + accounts_asked_for + Sql(")", [])
 
 
 def models(query: Query, ids: Ids | None = None, book: PriceBook | None = None) -> list[ModelRow]:
@@ -221,20 +213,28 @@ def over_time(query: Query, by: str = "", ids: Ids | None = None) -> dict[tuple[
     ids = ids or ids_of(query)
     only = accounts.ids_matching(query)
     column = f"{by}_id" if by else ""
-    if only is not None and is_by_month(query) and ids.campaigns is None:
+    by_month = is_by_month(query)
+    if only is not None and by_month and ids.campaigns is None:
         return _by_months(query, column, ids, only)
-    columns = ("local_day", *([column] if column else []))
+    when = "local_day"
+    columns = (when, *([column] if column else []))
     if ids.campaigns is not None and only is None:  # they have been read already
         rows: list[tuple] = [
             (key[0], *([key[CELL_KEY.index(column)]] if column else []), *values)
             for key, values in cells_of_campaigns(query, ids).items()
         ]
     else:
-        rows = rows_of(summed(by_day(query, ids, columns, only), columns))
+        source = by_day(query, ids, columns, only)
+        if by_month:  # the months are made of days by the database: there are fewer of them
+            parts = Sql(f"SELECT SUBSTR({when}, 1, 7) AS {when}, ", [])
+            names = Sql(", ".join((*columns[1:], *SUMS)) + " FROM (", [])
+            source = parts + names + source + Sql(") AS days", [])
+        rows = rows_of(summed(source, columns))
     found: dict[tuple[date, int], Sums] = {}
     for day, *values in rows:
         group = values.pop(0) if column else 0
-        bucket = as_day(day).replace(day=1) if is_by_month(query) else as_day(day)
+        bucket = as_day(f"{day}-01" if isinstance(day, str) and len(day) == 7 else day)
+        bucket = bucket.replace(day=1) if by_month else bucket
         found.setdefault((bucket, group), Sums()).add(sums_from(values))
     return found
 

@@ -102,10 +102,10 @@ def sum_of(column: str) -> str:
     return f"exact_total({column})" if connection.vendor == "sqlite" else f"SUM({column})"
 
 
-def summed(rows: Sql, by: Sequence[str], where: Sql | None = None) -> Sql:
-    """Rows of sums added up by some columns."""
+def summed(rows: Sql, by: Sequence[str], columns: Sequence[str] = SUMS) -> Sql:
+    """Rows of sums added up by some columns; all of them, unless some alone are asked for."""
     names = ", ".join(by)
-    sums = ", ".join(f"{sum_of(name)} AS {name}" for name in SUMS)
+    sums = ", ".join(f"{sum_of(name)} AS {name}" for name in columns)
     text = f"SELECT {names + ', ' if by else ''}{sums} FROM (" + rows.text + ") AS parts"
     return Sql(text + (f" GROUP BY {names}" if by else ""), rows.values)
 
@@ -127,11 +127,10 @@ def by_account(query: Query, ids: Ids, columns: Sequence[str], accounts: Sql | N
     months, edges = split(query.start, query.end)
     if months is not None:
         table = "usage_accountmonthpart" if is_part else "usage_accountmonth"
-        within = _within("month", *months)
-        pieces.append(Sql(f"SELECT {names} FROM {table} WHERE 1 = 1", []) + within + only)
+        pieces.append(Sql(f"SELECT {names} FROM {table} WHERE 1 = 1", []) + within("month", *months) + only)
     for edge in edges:
-        within = _within("local_day", *edge)
-        pieces.append(Sql(f"SELECT {names} FROM usage_accountday WHERE 1 = 1", []) + within + only)
+        days = Sql(f"SELECT {names} FROM usage_accountday WHERE 1 = 1", [])
+        pieces.append(days + within("local_day", *edge) + only)
     if not pieces:
         return _listed({}, ("account_id", *columns), None)
     whole = pieces[0]
@@ -144,7 +143,7 @@ def by_day(query: Query, ids: Ids, columns: Sequence[str], accounts: Sql | None 
     """Rows of sums with some of local_day, operation_id, model_id and status, of all accounts or some."""
     if ids.campaigns is not None:
         return _listed(cells_of_campaigns(query, ids), columns, accounts)
-    only = _within("local_day", query.start, query.end) + _conditions(ids)
+    only = within("local_day", query.start, query.end) + _conditions(ids)
     table = "usage_daytotal"
     if accounts is not None:
         table = "usage_accountday"
@@ -179,7 +178,8 @@ def split(start: date | None, end: date | None) -> tuple[Days | None, list[Days]
     return (first, last), head + tail
 
 
-def _within(column: str, start: date | None, end: date | None) -> Sql:
+def within(column: str, start: date | None, end: date | None) -> Sql:
+    """AND conditions for a range of days in a column."""
     piece = Sql("", [])
     if start is not None:
         piece += Sql(f" AND {column} >= %s", [start.isoformat()])

@@ -53,6 +53,7 @@ from usage.models import (
     AccountDay,
     AccountMonth,
     AccountMonthPart,
+    AccountMonthUnit,
     Alert,
     AlertDelivery,
     CatalogueVersion,
@@ -79,7 +80,16 @@ from usage.quotas import limits, refusals
 
 NOT_REGISTERED = {
     **dict.fromkeys(
-        (AccountDay, AccountMonth, AccountMonthPart, ChangedDay, DayTotal, UnpricedDay, LastUse),
+        (
+            AccountDay,
+            AccountMonth,
+            AccountMonthPart,
+            AccountMonthUnit,
+            ChangedDay,
+            DayTotal,
+            UnpricedDay,
+            LastUse,
+        ),
         "are what the net billing report is read from",
     ),
     **dict.fromkeys((ChargeDay, ChargeStanding), "are what the net billing report is read from"),

@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts import keys
 from accounts.keys import Caller
 from accounts.models import SCOPES, Account, User
-from billing.models import MeterEvent, Plan, StripeEvent, Subscription
+from billing.models import CostAlarmFiring, MeterEvent, Plan, ReportSending, StripeEvent, Subscription
 from usage.events import Event
 from usage.ingestion import record_events
 from usage.models import AlertDelivery, Campaign, Job, Quota, Record
@@ -24,6 +24,8 @@ def ready_for_every_action(acme: Account, bob: User, settings: Any) -> None:
     AlertDelivery.objects.update(state=AlertDelivery.State.FAILED)
     MeterEvent.objects.update(state=MeterEvent.State.DEAD)
     StripeEvent.objects.update(state=StripeEvent.State.DEAD)
+    ReportSending.objects.update(state=ReportSending.State.FAILED)
+    CostAlarmFiring.objects.update(state=CostAlarmFiring.State.FAILED)
     Subscription.objects.filter(account=acme).update(
         next_plan=Plan.objects.get(code="pro"), next_at=timezone.now() + timedelta(days=3)
     )

@@ -13,10 +13,13 @@ from django.contrib.auth.models import Group
 from django.db import models
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, reverse
+from django.utils import timezone
 
 from accounts.models import Account, User
+from billing.models import ReportSubscription
 from tests.billing.test_admin_everything import something_everywhere  # noqa: F401 - a fixture
 from tests.config.admin_rows import ready_for_every_action, row_of
+from usage.models import Record, Unit
 
 # v: Billing viewer, m: Billing manager, s: Support, *: superusers, who may whatever any of them may;
 # a dash: nobody at all. The columns: view, add, change, delete.
@@ -31,10 +34,14 @@ accounts.Member             vms s  s  s
 accounts.User               vms *  *  *
 auth.Group                  *   *  *  *
 billing.BilledPeriod        vms -  -  -
+billing.CostAlarm           vm  m  m  m
+billing.CostAlarmFiring     vm  -  -  -
 billing.MeterEvent          vm  -  -  -
 billing.OverageTier         vm  -  -  -
 billing.Plan                vms m  m  m
 billing.PlanLimit           vms m  m  m
+billing.ReportSending       vm  -  -  -
+billing.ReportSubscription  vm  vm vm vm
 billing.StripeCheckout      vm  -  -  -
 billing.StripeCustomer      vm  -  -  -
 billing.StripeDispute       vm  -  -  -
@@ -55,6 +62,7 @@ usage.Balance               vms -  -  -
 usage.Campaign              vms -  *  -
 usage.ExchangeRate          vm  m  -  -
 usage.Job                   vm  -  -  -
+usage.LatePricing           vm  -  -  -
 usage.Meter                 vms m  m  m
 usage.Model                 vms -  -  -
 usage.Operation             vms m  m  m
@@ -75,11 +83,16 @@ usersessions.UserSession    s   -  -  s
 # Buttons on a row's page, and further pages of a model: the end of the address's name.
 ACTIONS = """
 accounts.Account       delete_with_reason  *
+accounts.Account       see_as_user         s
 accounts.Key           rotate              s
 accounts.Key           revoke              s
+billing.CostAlarmFiring retry              m
 billing.MeterEvent     retry               m
 billing.Plan           move_to_free        m
 billing.Plan           move_accounts       m
+billing.ReportSending  retry               vm
+billing.ReportSubscription preview         vm
+billing.ReportSubscription send_now        vm
 billing.StripeCustomer sync_now            m
 billing.StripeEvent    replay              m
 billing.StripeFinding  settle              m
@@ -100,11 +113,24 @@ TICKED = """
 billing.Subscription   move_selected       m
 usage.Quota            end_selected        m
 """
+# Files of the catalogue: who takes them out, and who brings them in.
+FILES = """
+billing.Plan           vms m
+billing.PlanLimit      vms m
+usage.ExchangeRate     vm  m
+usage.Meter            vms m
+usage.Operation        vms m
+usage.PricingConfig    vm  m
+usage.Unit             vms m
+"""
+# Pages of a model with more in their address than a row.
+FURTHER = {"accounts_account_statement": "vms", "usage_latepricing_price": "vm"}
 # Pages of no model: who may see them; o: staff without a role, p: anybody.
 SITE = {
     "index": "vmso", "search": "vmso", "password_change": "vmso", "password_change_done": "vmso",
     "autocomplete": "", "view_on_site": "", "app_list": "", "login": "p", "logout": "p", "jsi18n": "vmso",
 }  # fmt: skip
+PAGES = ("changelist", "add", "change", "delete", "history", "csv", "xlsx")
 ROLES = {"v": "Billing viewer", "m": "Billing manager", "s": "Support", "*": "", "o": ""}
 WHO = {"v": "viewer", "m": "manager", "s": "support", "*": "superuser", "o": "staff without a role"}
 
@@ -133,6 +159,7 @@ def signed_in(role: str) -> Client:
     )
     if ROLES[role]:
         user.groups.set([Group.objects.get(name=ROLES[role])])
+    ReportSubscription.objects.update(user=user)  # nobody else's are shown
     client = Client()
     client.force_login(user)
     return client
@@ -150,7 +177,11 @@ def test_the_table_knows_every_address_of_the_admin():
     known = set(SITE)
     for label, *_ in lines(TABLE):
         base = label.lower().replace(".", "_")
-        known |= {f"{base}_{page}" for page in ("changelist", "add", "change", "delete", "history")}
+        known |= {f"{base}_{page}" for page in PAGES}
+    for label, *_ in lines(FILES):
+        base = label.lower().replace(".", "_")
+        known |= {f"{base}_{page}" for page in ("export", "import", "process_import")}
+    known |= set(FURTHER)
     known |= {f"{label.lower().replace('.', '_')}_{name}" for label, name, _ in lines(ACTIONS)}
     known = (known - {"accounts_user_password_change"}) | {"auth_user_password_change"}
     found = list(named(django_admin.site.get_urls()))
@@ -177,6 +208,8 @@ def test_every_page_of_a_model_opens_for_whom_the_table_names(rows: None, role: 
         pk = row_of(model).pk
         answers = {
             "list": (client.get(address(model, "changelist")), view),
+            "CSV": (client.get(address(model, "csv")), view),
+            "XLSX": (client.get(address(model, "xlsx")), view),
             "page": (client.get(address(model, "change", pk)), view),
             "history": (client.get(address(model, "history", pk)), view),
             "add": (client.get(address(model, "add")), add),
@@ -210,6 +243,38 @@ def test_every_action_is_done_by_whom_the_table_names(rows: None, role: str):
     assert wrong == []
 
 
+def further() -> dict[str, str]:
+    """An address of each of FURTHER."""
+    account, unit = Account.objects.get(name="Acme"), Unit.objects.get(slug="requests")
+    record = Record.objects.order_by("-pk")[0]
+    where = {"operation_id": record.operation_id, "model_id": record.model_id, "unit_id": unit.pk}
+    month = f"{timezone.now():%Y-%m}"
+    statement = reverse("admin:accounts_account_statement", args=[account.pk, month])
+    return {
+        "accounts_account_statement": f"{statement}?format=csv",
+        "usage_latepricing_price": reverse("admin:usage_latepricing_price", kwargs=where),
+    }
+
+
+@pytest.mark.parametrize("role", WHO, ids=WHO.get)
+def test_files_and_further_pages_open_for_whom_the_table_names(rows: None, role: str):
+    client, wrong = signed_in(role), []
+    for label, taken_out, brought_in in lines(FILES):
+        model = apps.get_model(label)
+        for answer, cell in (
+            (client.get(address(model, "export")), taken_out),
+            (client.get(address(model, "import")), brought_in),
+            (client.post(address(model, "process_import"), {}), brought_in),
+        ):
+            if (answer.status_code in (200, 302)) != allowed(cell, role):
+                wrong.append((label, answer.status_code))
+    for name, path in further().items():
+        status = client.get(path).status_code
+        if (status in (200, 302)) != allowed(FURTHER[name], role):
+            wrong.append((name, status))
+    assert wrong == []
+
+
 @pytest.mark.parametrize("who", ["nobody", "a plain user"])
 def test_nobody_else_gets_in_anywhere(rows: None, who: str, alice: User):
     client = Client()
@@ -223,6 +288,11 @@ def test_nobody_else_gets_in_anywhere(rows: None, who: str, alice: User):
     for label, name, _ in lines(ACTIONS):
         model = apps.get_model(label)
         pages.append(address(model, name, row_of(model, name).pk))
+    for label, *_ in lines(FILES):
+        pages += [address(apps.get_model(label), page) for page in ("export", "import", "process_import")]
+    for label, *_ in lines(TABLE):
+        pages += [address(apps.get_model(label), page) for page in ("csv", "xlsx")]
+    pages += list(further().values())
     pages += [reverse(f"admin:{name}") for name in SITE if name in ("index", "search", "autocomplete")]
     for page in pages:
         for answer in (client.get(page), client.post(page, {"reason": "x", "post": "yes"})):

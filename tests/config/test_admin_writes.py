@@ -15,6 +15,7 @@ from tests.config.test_admin_matrix import ACTIONS, address, lines
 NOT_ONE_ENTRY = {
     "newer": "leads to a form",
     "another_rate": "leads to a form",
+    "preview": "shows a mail, and sends none",
     "move_to_free": "writes an entry for each account that it moves",
     "move_accounts": "writes an entry for each account that it moves",
     "sync_now": "asks Stripe; tests/billing/stripe shows it",

@@ -151,6 +151,18 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(fields=['operation_id', 'model_id', 'unit_id'], name='usage_unpriced_what')],
             },
         ),
+        migrations.CreateModel(
+            name='AccountMonthUnit',
+            fields=[
+                ('account_id', models.BigIntegerField()),
+                ('month', models.DateField(help_text='Its first day.')),
+                ('operation_id', models.BigIntegerField()),
+                ('status', models.SmallIntegerField(choices=[(0, 'success'), (1, 'error'), (2, 'rate_limited')])),
+                ('unit_id', models.BigIntegerField()),
+                ('pk', models.CompositePrimaryKey('account_id', 'month', 'operation_id', 'status', 'unit_id', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('quantity', usage.fields.WholeField()),
+            ],
+        ),
         migrations.AddIndex(
             model_name='window',
             index=models.Index(fields=['ends_at'], name='usage_window_end'),

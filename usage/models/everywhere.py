@@ -90,6 +90,22 @@ class AccountMonthPart(Sums):
         return f"{self.month:%Y-%m} {self.account_id} {self.operation_id}"
 
 
+class AccountMonthUnit(models.Model):
+    """What an account used of each unit in a calendar month, by operation and status; worked out anew from
+    its rollups whenever one of the month's days has changed."""
+
+    account_id = models.BigIntegerField()
+    month = models.DateField(help_text="Its first day.")
+    operation_id = models.BigIntegerField()
+    status = models.SmallIntegerField(choices=Status)
+    unit_id = models.BigIntegerField()
+    pk = models.CompositePrimaryKey("account_id", "month", "operation_id", "status", "unit_id")
+    quantity = WholeField()
+
+    def __str__(self) -> str:
+        return f"{self.month:%Y-%m} {self.account_id} {self.unit_id}"
+
+
 class DayTotal(Sums):
     """One local day of all accounts, by operation, model and status."""
 
