@@ -94,7 +94,7 @@ def _units_that_differ() -> Iterator[Drift]:
         months = {
             (account_id, month)
             for table in (AccountMonth, AccountMonthUnit)
-            for month in table.objects.filter(account_id=account_id)  # type: ignore[attr-defined]
+            for month in table.objects.filter(account_id=account_id)
             .order_by()
             .values_list("month", flat=True)
             .distinct()
