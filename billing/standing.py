@@ -23,7 +23,7 @@ from usage.models import LastUse
 from usage.quotas import state as quota_state
 
 FOLLOWED_AT_ONCE = 100
-CAUGHT_UP_AT_MOST = 20  # accounts that a reader brings up to date before it reads
+CAUGHT_UP_AT_MOST = 100  # accounts that a reader brings up to date before it reads
 AROUND = timedelta(days=2)  # a local day lies within this of its date
 
 _BEHIND = """

@@ -40,6 +40,9 @@ PAGES = (
     Page("concepts", "Concepts", "What the words mean, and what holds everywhere."),
     Page("api", "API", "Keys, scopes, pages, formats, and every endpoint on one page."),
     Page("errors", "Errors and limits", "What can go wrong, how it is said, and what to do then."),
+    Page(
+        "console", "Billing console", "For staff: what everybody used, cost and owes; prices, plans, files."
+    ),
     Page("operate", "Operate", "Run it, back it up, watch it: for whoever owns the machine."),
 )
 BY_SLUG = {page.slug: page for page in PAGES}

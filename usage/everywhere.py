@@ -42,7 +42,7 @@ from usage.price_book import PriceBook
 Cells = dict[tuple, list[int]]
 
 FOLLOWED_AT_ONCE = 500
-CAUGHT_UP_AT_MOST = 200  # days that a reader brings up to date before it reads
+CAUGHT_UP_AT_MOST = 500  # days that a reader brings up to date before it reads
 CURRENCY = "INR"
 INR_REST = 10**13  # of 10⁻²⁰: what `Sums.inr` leaves over
 

@@ -96,9 +96,7 @@ def as_xlsx(table: Table) -> Iterator[bytes]:
 def _sheet_cell(value: Value) -> spreadsheet.Cell:
     if isinstance(value, str):
         return unevaluated(value)
-    if isinstance(value, int):
-        return value
-    return str(_plain(value))
+    return instant_text(value) if isinstance(value, datetime) else value
 
 
 FORMATS: dict[str, tuple[str, Callable[[Table], Iterator[bytes]]]] = {

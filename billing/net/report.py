@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
+from accounts.errors import DomainError
 from billing import standing
 from billing.net import accounts
 from billing.net.query import Query, today
@@ -90,10 +91,14 @@ class ModelRow:
 def bring_up_to_date() -> bool:
     """Let what reports read catch up where that is little work; whether they are up to date.
 
-    A writer's totals are seconds behind otherwise: so long may the job take.
+    A writer's totals are seconds behind otherwise: so long may the job take. Where the database is too busy
+    to be written to, what is there is read all the same.
     """
-    is_followed = everywhere.catch_up()
-    return standing.catch_up() and is_followed
+    try:
+        is_followed = everywhere.catch_up()
+        return standing.catch_up() and is_followed
+    except DomainError:
+        return False
 
 
 def summary(query: Query, ids: Ids | None = None) -> Summary:
