@@ -16,6 +16,7 @@ from billing.models import Plan, PlanLimit
 from tests.billing import test_admin_plans_change as forms
 from tests.billing.test_admin_plans_change import limit_of, plan, position
 from tests.conftest import Api
+from tests.reasons import GivesReasons
 from usage.models import Balance, Meter, Window
 from usage.quotas import limits
 
@@ -23,7 +24,8 @@ IMAGES = "image_generations"
 
 
 @pytest.fixture
-def admin(staff: User, client: Client) -> Client:
+def admin(staff: User) -> Client:
+    client = GivesReasons()
     client.force_login(staff)
     return client
 

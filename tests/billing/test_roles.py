@@ -103,7 +103,7 @@ def test_a_rate_that_is_added_is_one_entry_with_its_reason_and_address(staff: Us
     browser = GivesReasons()
     browser.force_login(staff)
     sent = {"quote": "INR", "rate": "84", "effective_from": "2026-03-01", "source": "bank"}
-    browser.post("/admin/usage/exchangerate/add/", sent)
+    browser.post("/admin/usage/exchangerate/add/", {**sent, "confirmed": ""})
     entry: Any = AuditEntry.objects.get()
     assert (entry.action, entry.reason) == ("exchange_rate.added", "as agreed")
     assert (entry.ip_address, (entry.after or {})["quote"]) == ("127.0.0.1", "INR")

@@ -38,6 +38,7 @@ def test_a_price_is_looked_at_before_it_is_added(
 ) -> None:
     page = visit(f"/admin/usage/pricingconfig/{used.pk}/newer/", staff, **screen)
     page.locator("[name=rates-0-price]").fill("5")
+    page.locator("[name=reason]").fill("as agreed")
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_role("heading", name="Price of gpt-9")).to_be_visible()
     expect(page.get_by_text("+$9.00").first).to_be_visible()
@@ -58,6 +59,7 @@ def test_a_rate_and_a_file_are_looked_at_first(
     page.get_by_label("currency").fill("INR")
     page.get_by_label("1 USD is").fill("84.125")
     page.locator("[name=effective_from]").fill("2026-03-01")
+    page.locator("[name=reason]").fill("as agreed")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_role("heading", name="1 USD is 84.125 INR")).to_be_visible()
     fine(page)
