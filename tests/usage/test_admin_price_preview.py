@@ -15,6 +15,7 @@ from django.utils import timezone
 from accounts.keys import Caller
 from accounts.lifecycle import open_business_account
 from accounts.models import SCOPES, Account, AuditEntry, User
+from tests.reasons import GivesReasons
 from tests.usage.price_list import add_price
 from tests.usage.test_admin_prices import ADD, price_of
 from usage import everywhere, price_book, price_preview
@@ -29,7 +30,8 @@ ZONES = ["UTC", "Asia/Kathmandu", "America/New_York", "Pacific/Kiritimati"]
 
 
 @pytest.fixture
-def admin(staff: User, client: Client) -> Client:
+def admin(staff: User) -> Client:
+    client = GivesReasons()
     client.force_login(staff)
     return client
 

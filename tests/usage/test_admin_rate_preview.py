@@ -9,6 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Account, User
+from tests.reasons import GivesReasons
 from tests.usage.price_list import add_price
 from tests.usage.test_admin_price_preview import cells, middle_of_last_month, record
 from usage import everywhere, exchange, price_book
@@ -20,7 +21,8 @@ TODAY = date(2026, 3, 20)
 
 
 @pytest.fixture
-def admin(staff: User, client: Client) -> Client:
+def admin(staff: User) -> Client:
+    client = GivesReasons()
     client.force_login(staff)
     return client
 
