@@ -19,13 +19,13 @@ def test_without_the_setting_staff_need_no_second_step(client: Client, staff: Us
     assert client.get("/admin/").status_code == 200
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("address", PAGES)
 def test_staff_without_an_app_are_led_to_where_it_is_set_up(
-    client: Client, staff: User, settings: Any, page: str
+    client: Client, staff: User, settings: Any, address: str
 ):
     settings.STAFF_TWO_STEP = True
     client.force_login(staff)
-    for answer in (client.get(page), client.post(page, {})):
+    for answer in (client.get(address), client.post(address, {})):
         assert answer.status_code == 302
         assert answer["Location"].startswith("/accounts/2fa/totp/activate/?next=%2Fadmin%2F")
 
@@ -33,8 +33,8 @@ def test_staff_without_an_app_are_led_to_where_it_is_set_up(
 def test_it_says_why(client: Client, staff: User, settings: Any):
     settings.STAFF_TWO_STEP = True
     sign_in(client, "staff@example.com")
-    page = client.get("/admin/", follow=True).content.decode()
-    assert "Turn on two-step sign-in to use the admin." in page
+    address = client.get("/admin/", follow=True).content.decode()
+    assert "Turn on two-step sign-in to use the admin." in address
 
 
 def test_an_app_that_is_registered_does_not_say_who_has_signed_in(client: Client, staff: User, settings: Any):
